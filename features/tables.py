@@ -1,0 +1,477 @@
+"""The tables that cross a border: their columns, keys and rules. This is the contract.
+
+A table is a `dataframely` schema plus what a schema cannot say: which columns key it (a demand series is keyed by
+whatever columns the shop's config names), whether a shop may add columns of its own, and the version of its layout.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import dataframely as dy
+import polars as pl
+
+UTC = "UTC"
+Kind = Literal["event", "state", "snapshot", "derived"]
+
+
+def _text(**rules: Any) -> dy.String:
+    return dy.String(min_length=1, **rules)
+
+
+def _time(**rules: Any) -> dy.Datetime:
+    return dy.Datetime(time_unit="us", time_zone=UTC, **rules)
+
+
+# -- what a shop brings --------------------------------------------------------------------------------------------
+
+
+class OrderLines(dy.Schema):
+    """One line of one order, or of one return."""
+
+    order_id = _text(primary_key=True)
+    line_no = dy.Int64(primary_key=True, min=1)
+    ordered_at = _time(nullable=False)
+    customer_id = _text(nullable=True)
+    product_id = _text(nullable=False)
+    location_id = _text(nullable=False)
+    kind = dy.String(nullable=False)
+    quantity = dy.Float64(nullable=False, min_exclusive=0)
+    unit_price = dy.Float64(nullable=False, min=0)
+    channel = _text(nullable=True)
+    promised_on = dy.Date(nullable=True)
+    shipped_on = dy.Date(nullable=True)
+    delivered_on = dy.Date(nullable=True)
+    cancels_order_id = _text(nullable=True)
+    cancels_line_no = dy.Int64(nullable=True)
+    known_at = _time(nullable=False)
+
+    @dy.rule()
+    def kind_is_sale_or_return(cls) -> pl.Expr:
+        return pl.col("kind").is_in(["sale", "return"])
+
+    @dy.rule()
+    def quantity_is_a_number(cls) -> pl.Expr:
+        return pl.col("quantity").is_finite() & pl.col("unit_price").is_finite()
+
+    @dy.rule()
+    def delivered_not_before_ordered(cls) -> pl.Expr:
+        return pl.col("delivered_on").is_null() | (pl.col("delivered_on") >= pl.col("ordered_at").dt.date())
+
+
+class Demand(dy.Schema):
+    """Demand of one series in one period. `quantity` null = unknown, 0 = none."""
+
+    period = dy.Date(primary_key=True)
+    quantity = dy.Float64(nullable=True)
+    available = dy.Float64(nullable=True, min=0, max=1)
+    price = dy.Float64(nullable=True, min=0)
+    promotion = dy.Float64(nullable=True)
+
+    @dy.rule()
+    def quantity_is_a_number(cls) -> pl.Expr:
+        return pl.col("quantity").is_null() | pl.col("quantity").is_finite()
+
+
+class DemandRevisions(dy.Schema):
+    """What became known of a period's demand only in a later one (cancellations, late lines): `quantity` is added."""
+
+    period = dy.Date(primary_key=True)
+    known_period = dy.Date(primary_key=True)
+    quantity = dy.Float64(nullable=False)
+
+
+class Series(dy.Schema):
+    """What does not change about a series; every other column is an attribute."""
+
+    launched_on = dy.Date(nullable=True)
+    discontinued_on = dy.Date(nullable=True)
+    replaces = _text(nullable=True)
+
+
+class Products(Series):
+    """Attributes of a product."""
+
+    product_id = _text(primary_key=True)
+
+
+class Locations(Series):
+    """Attributes of a location."""
+
+    location_id = _text(primary_key=True)
+
+
+class Customers(dy.Schema):
+    """Attributes of a customer, and whether the shop may write to them."""
+
+    customer_id = _text(primary_key=True)
+    consent = dy.Bool(nullable=True)
+    do_not_contact = dy.Bool(nullable=True)
+
+
+class Contracts(dy.Schema):
+    """One subscription. `churned` null = not known yet."""
+
+    customer_id = _text(primary_key=True)
+    churned = dy.Bool(nullable=True)
+    started_on = dy.Date(nullable=True)
+    ended_on = dy.Date(nullable=True)
+
+    @dy.rule()
+    def ended_not_before_started(cls) -> pl.Expr:
+        return pl.any_horizontal(
+            pl.col("ended_on").is_null(), pl.col("started_on").is_null(), pl.col("ended_on") >= pl.col("started_on")
+        )
+
+
+class Covariates(dy.Schema):
+    """Values of one period: known ahead (prices, promotions, events) or observed once it is over."""
+
+    period = dy.Date(primary_key=True)
+
+
+class Stock(dy.Schema):
+    """On hand at the opening of `as_of`."""
+
+    as_of = dy.Date(nullable=False)
+    on_hand = dy.Float64(nullable=False, min=0)
+    illustrative = dy.Bool(nullable=True)
+
+
+class OpenSupply(dy.Schema):
+    """On order, arriving at the start of `due_on`."""
+
+    supplier_id = _text(nullable=False)
+    due_on = dy.Date(nullable=False)
+    quantity = dy.Float64(nullable=False, min=0)
+    as_of = dy.Date(nullable=True)
+    illustrative = dy.Bool(nullable=True)
+
+
+class SupplyTerms(dy.Schema):
+    """What one supplier asks for one series. Costs per unit; holding per unit and period on what is left at its end."""
+
+    supplier_id = _text(primary_key=True)
+    lead_time_days = dy.Float64(nullable=True, min=0)
+    lead_time_sd_days = dy.Float64(nullable=True, min=0)
+    review_days = dy.Int64(nullable=True, min=1)
+    moq = dy.Float64(nullable=True, min=0)
+    multiple = dy.Float64(nullable=True, min_exclusive=0)
+    maximum = dy.Float64(nullable=True, min=0)
+    unit_cost = dy.Float64(nullable=True, min=0)
+    holding_cost = dy.Float64(nullable=True, min=0)
+    holding_rate = dy.Float64(nullable=True, min=0)
+    shortage_cost = dy.Float64(nullable=True, min=0)
+    service_target = dy.Float64(nullable=True, min_exclusive=0, max_exclusive=1)
+    illustrative = dy.Bool(nullable=True)
+
+    @dy.rule()
+    def moq_not_above_maximum(cls) -> pl.Expr:
+        return pl.col("maximum").is_null() | (pl.col("moq").fill_null(0) <= pl.col("maximum"))
+
+
+class Feedback(dy.Schema):
+    """What a customer said."""
+
+    customer_id = _text(primary_key=True)
+    at = _time(primary_key=True)
+    kind = dy.String(primary_key=True)
+    score = dy.Float64(nullable=True)
+    text = dy.String(nullable=True)
+    order_id = _text(nullable=True)
+
+    @dy.rule()
+    def kind_is_known(cls) -> pl.Expr:
+        return pl.col("kind").is_in(["csat", "nps", "complaint"])
+
+
+# -- what Purvey keeps and decides ---------------------------------------------------------------------------------
+
+
+class Batches(dy.Schema):
+    """One file or query result taken in: nothing is read twice and every line is accounted for."""
+
+    batch = _text(primary_key=True)
+    table = _text(nullable=False)
+    source = _text(nullable=False)
+    digest = _text(nullable=False)
+    lines_in = dy.Int64(nullable=False, min=0)
+    good = dy.Int64(nullable=False, min=0)
+    returns = dy.Int64(nullable=False, min=0)
+    excluded = dy.Int64(nullable=False, min=0)
+    quarantined = dy.Int64(nullable=False, min=0)
+    ingested_at = _time(nullable=False)
+
+    @dy.rule()
+    def every_line_accounted_for(cls) -> pl.Expr:
+        return pl.col("lines_in") == pl.sum_horizontal("good", "returns", "excluded", "quarantined")
+
+
+class Exclusions(dy.Schema):
+    """How many lines of a batch each rule of its adapter set aside."""
+
+    batch = _text(primary_key=True)
+    rule = _text(primary_key=True)
+    lines = dy.Int64(nullable=False, min=0)
+
+
+class Quarantine(dy.Schema):
+    """A row that broke a rule: kept as it came, replayable."""
+
+    batch = _text(primary_key=True)
+    source_row = dy.Int64(primary_key=True, min=1)
+    table = _text(nullable=False)
+    source = _text(nullable=False)
+    rules = _text(nullable=False)
+    raw = _text(nullable=False)
+    state = _text(nullable=False)
+    recorded_at = _time(nullable=False)
+
+
+class Forecasts(dy.Schema):
+    """Demand expected in one period; one more column a configured quantile (`p05` … `p95`)."""
+
+    issued_on = dy.Date(primary_key=True)
+    period = dy.Date(primary_key=True)
+    horizon = dy.Int32(nullable=False, min=1)
+    mean = dy.Float64(nullable=False)
+    p_zero = dy.Float64(nullable=True, min=0, max=1)
+    members = dy.String(nullable=False)
+    flags = dy.String(nullable=False)
+    model_version = _text(nullable=False)
+
+
+class LeadTimeDemand(dy.Schema):
+    """Demand summed over the next 1 … H periods: its own target, never a sum of quantiles."""
+
+    issued_on = dy.Date(primary_key=True)
+    periods = dy.Int32(primary_key=True, min=1)
+    mean = dy.Float64(nullable=False)
+    model_version = _text(nullable=False)
+
+
+class CustomerScores(dy.Schema):
+    """What is expected of one customer."""
+
+    as_of = dy.Date(primary_key=True)
+    customer_id = _text(primary_key=True)
+    status = _text(nullable=False)
+    churn_probability = dy.Float64(nullable=False, min=0, max=1)
+    churn_band = _text(nullable=False)
+    p_alive = dy.Float64(nullable=True, min=0, max=1)
+    expected_orders = dy.Float64(nullable=True, min=0)
+    value = dy.Float64(nullable=True)
+    value_low = dy.Float64(nullable=True)
+    value_high = dy.Float64(nullable=True)
+    segment = _text(nullable=False)
+    rfm_segment = _text(nullable=True)
+    previous_segment = _text(nullable=True)
+    next_order_on = dy.Date(nullable=True)
+    days_since_last_order = dy.Int64(nullable=True, min=0)
+    orders = dy.Int64(nullable=True, min=0)
+    spend = dy.Float64(nullable=True)
+    model_version = _text(nullable=False)
+
+
+class Segments(dy.Schema):
+    """One segment of customers, in words and figures."""
+
+    as_of = dy.Date(primary_key=True)
+    segment = _text(primary_key=True)
+    scheme = _text(primary_key=True)
+    name = _text(nullable=False)
+    description = _text(nullable=False)
+    customers = dy.Int64(nullable=False, min=0)
+    share_of_customers = dy.Float64(nullable=False, min=0, max=1)
+    share_of_spend = dy.Float64(nullable=True)
+    mean_days_since_last_order = dy.Float64(nullable=True)
+    mean_orders = dy.Float64(nullable=True)
+    mean_spend = dy.Float64(nullable=True)
+    mean_churn_probability = dy.Float64(nullable=True)
+    mean_value = dy.Float64(nullable=True)
+    model_version = _text(nullable=False)
+
+
+class Replenishment(dy.Schema):
+    """One proposed order line and why."""
+
+    as_of = dy.Date(primary_key=True)
+    supplier_id = _text(primary_key=True)
+    quantity = dy.Float64(nullable=False, min=0)
+    order_by = dy.Date(nullable=True)
+    receive_on = dy.Date(nullable=True)
+    on_hand = dy.Float64(nullable=False)
+    on_order = dy.Float64(nullable=False)
+    protection_days = dy.Float64(nullable=False)
+    demand_mean = dy.Float64(nullable=False)
+    demand_p50 = dy.Float64(nullable=False)
+    demand_p90 = dy.Float64(nullable=False)
+    order_up_to = dy.Float64(nullable=False)
+    unconstrained_quantity = dy.Float64(nullable=False)
+    expected_cost_at_zero = dy.Float64(nullable=False)
+    expected_cost = dy.Float64(nullable=False)
+    expected_cost_unconstrained = dy.Float64(nullable=False)
+    stock_out_risk_before = dy.Float64(nullable=False, min=0, max=1)
+    stock_out_risk = dy.Float64(nullable=False, min=0, max=1)
+    binding_constraint = dy.String(nullable=False)
+    drivers = dy.String(nullable=False)
+    illustrative = dy.Bool(nullable=False)
+    state = _text(nullable=False)
+    run = _text(nullable=False)
+    model_version = _text(nullable=False)
+
+
+class Evaluation(dy.Schema):
+    """How good a model was on cuts it had not seen, beside its baselines."""
+
+    capability = _text(primary_key=True)
+    model = _text(primary_key=True)
+    metric = _text(primary_key=True)
+    slice = _text(primary_key=True)
+    cut = _text(primary_key=True)
+    value = dy.Float64(nullable=True)
+    run = _text(nullable=False)
+
+
+class Drift(dy.Schema):
+    """One check of one column: the standard check table."""
+
+    checked_at = _time(primary_key=True)
+    dataset = _text(primary_key=True)
+    column = _text(primary_key=True)
+    metric = _text(primary_key=True)
+    value = dy.Float64(nullable=True)
+    threshold = dy.Float64(nullable=True)
+    status = _text(nullable=False)
+
+
+class Performance(dy.Schema):
+    """What came true of what was forecast."""
+
+    capability = _text(primary_key=True)
+    issued_on = dy.Date(primary_key=True)
+    slice = _text(primary_key=True)
+    metric = _text(primary_key=True)
+    value = dy.Float64(nullable=True)
+    cells = dy.Int64(nullable=False)
+    model_version = _text(nullable=False)
+
+
+# -- the register --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table and what its schema cannot say.
+
+    Attributes:
+        name: Its name in the lake.
+        schema: Columns and rules known to every shop.
+        kind: event (grows, merges by key), state (merges by key), snapshot (replaced whole by each ingest) or
+            derived (written by a job).
+        version: Layout version; raised with a migration in `pipelines.migrations`.
+        keyed_by_series: Whether the shop's series columns are part of the key.
+        open: Whether a shop may add columns of its own.
+    """
+
+    name: str
+    schema: type[dy.Schema]
+    kind: Kind
+    version: int = 1
+    keyed_by_series: bool = False
+    open: bool = False
+
+    def keys(self, series: tuple[str, ...] = ()) -> list[str]:
+        """Key columns, the shop's series columns first where they belong to the key."""
+        own: list[str] = self.schema.primary_key()
+        return [*(name for name in series if name not in own), *own] if self.keyed_by_series else own
+
+    def schema_with(self, columns: Mapping[str, pl.DataType], series: tuple[str, ...] = ()) -> type[dy.Schema]:
+        """The schema extended by the series keys and a shop's own columns.
+
+        Args:
+            columns: Name and type of every column present.
+            series: The shop's series columns.
+        """
+        known = self.schema.columns()
+        keys = self.keys(series)
+        added: dict[str, dy.Column] = {}
+        for name, dtype in columns.items():
+            if name in known or (name not in series and not self.open):
+                continue
+            added[name] = _column(dtype, primary_key=name in keys, nullable=name not in series)
+        if not added:
+            return self.schema
+        return types.new_class(self.schema.__name__, (self.schema,), exec_body=lambda body: body.update(added))
+
+
+def _column(dtype: pl.DataType, **rules: Any) -> dy.Column:
+    if dtype.is_integer():
+        return dy.Int64(**rules)
+    if dtype.is_float():
+        return dy.Float64(**rules)
+    if dtype == pl.Boolean:
+        return dy.Bool(**rules)
+    if dtype == pl.Date:
+        return dy.Date(**rules)
+    if isinstance(dtype, pl.Datetime):
+        return dy.Datetime(time_unit="us", time_zone=UTC, **rules)
+    return dy.String(
+        min_length=None if rules["nullable"] else 1, primary_key=rules["primary_key"], nullable=rules["nullable"]
+    )
+
+
+_ALL = (
+    Table("order_lines", OrderLines, "event"),
+    Table("demand", Demand, "state", keyed_by_series=True),
+    Table("demand_revisions", DemandRevisions, "derived", keyed_by_series=True),
+    Table("series", Series, "state", keyed_by_series=True, open=True),
+    Table("products", Products, "state", open=True),
+    Table("locations", Locations, "state", open=True),
+    Table("customers", Customers, "state", open=True),
+    Table("contracts", Contracts, "state", open=True),
+    Table("covariates", Covariates, "state", keyed_by_series=True, open=True),
+    Table("stock", Stock, "snapshot", keyed_by_series=True),
+    Table("open_supply", OpenSupply, "snapshot"),
+    Table("supply_terms", SupplyTerms, "snapshot", keyed_by_series=True),
+    Table("feedback", Feedback, "event"),
+    Table("batches", Batches, "state"),
+    Table("exclusions", Exclusions, "state"),
+    Table("quarantine", Quarantine, "state"),
+    Table("forecasts", Forecasts, "derived", keyed_by_series=True, open=True),
+    Table("lead_time_demand", LeadTimeDemand, "derived", keyed_by_series=True, open=True),
+    Table("customer_scores", CustomerScores, "derived", open=True),
+    Table("segments", Segments, "derived"),
+    Table("replenishment", Replenishment, "derived", keyed_by_series=True),
+    Table("evaluation", Evaluation, "derived"),
+    Table("drift", Drift, "derived"),
+    Table("performance", Performance, "derived"),
+)
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}
+
+
+def quantile_column(quantile: float) -> str:
+    """The column of a quantile: two digits are hundredths, three are thousandths.
+
+    Example:
+        >>> quantile_column(0.1), quantile_column(0.975)
+        ('p10', 'p975')
+    """
+    thousandths = round(quantile * 1000)
+    return f"p{thousandths // 10:02d}" if thousandths % 10 == 0 else f"p{thousandths:03d}"
+
+
+def quantile_of(column: str) -> float | None:
+    """The quantile a column holds, or None when it is no quantile column.
+
+    Example:
+        >>> quantile_of("p05"), quantile_of("p975"), quantile_of("p_zero")
+        (0.05, 0.975, None)
+    """
+    digits = column[1:]
+    if not column.startswith("p") or not digits.isdigit() or len(digits) not in (2, 3):
+        return None
+    return float(int(digits) / 10 ** len(digits))

@@ -1,0 +1,374 @@
+"""The configuration of one shop: a YAML file, overridden by `PURVEY_…` environment variables.
+
+Every key that stands here also stands, commented, in `configs/template.yaml`. Unknown keys are errors that name the
+nearest valid one. Secrets never stand in the file: they are read from the environment where they are used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipelines.errors import ConfigError
+
+InputTable = Literal[
+    "order_lines",
+    "demand",
+    "series",
+    "products",
+    "locations",
+    "customers",
+    "contracts",
+    "covariates",
+    "stock",
+    "open_supply",
+    "supply_terms",
+    "feedback",
+]
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+DEFAULT_QUANTILES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+class Section(BaseModel):
+    """Strict base of every part of the configuration: what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """Where one input table comes from."""
+
+    table: InputTable
+    format: Literal["csv", "parquet", "sql"] = "parquet"
+    path: str | list[str] | None = None
+    query: str | None = None
+    connection: str | None = Field(
+        default=None, description="name of the environment variable that holds the database URL"
+    )
+    adapter: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict, description="canonical name: name in the source")
+    known_ahead: list[str] = Field(default_factory=list)
+    observed: list[str] = Field(default_factory=list)
+    encoding: str = "utf-8"
+    separator: str = ","
+
+    @model_validator(mode="after")
+    def _origin(self) -> Source:
+        if self.format == "sql":
+            if not self.query or not self.connection:
+                raise ValueError("a sql source needs `query` and `connection` (the name of an environment variable)")
+        elif not self.path:
+            raise ValueError(f"a {self.format} source needs `path`: a file, a glob or a list of them")
+        if self.table == "covariates" and set(self.known_ahead) & set(self.observed):
+            raise ValueError("a covariate is either known_ahead or observed, not both")
+        return self
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths as written, always a list."""
+        return [self.path] if isinstance(self.path, str) else list(self.path or [])
+
+
+class Ingest(Section):
+    """How strict the door is."""
+
+    max_bad_share: Share = 0.05
+
+
+class Demand(Section):
+    """What is forecast, and how far."""
+
+    series: list[str] = ["product_id"]
+    frequency: Literal["day", "week", "month"] = "week"
+    period_label: Literal["start", "end"] = "start"
+    horizon: int = Field(default=8, ge=1, le=366)
+    quantiles: list[Probability] = list(DEFAULT_QUANTILES)
+    holidays: str | None = Field(default=None, description="country code, e.g. GB")
+    backtest_origins: int = Field(default=3, ge=1, le=60)
+    trees: int = Field(default=120, ge=1)
+    training_rows: int = Field(default=400_000, ge=1_000)
+    obsolete_after_periods: int | None = Field(default=None, ge=1)
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, quantiles: list[float]) -> list[float]:
+        if not quantiles:
+            raise ValueError("at least one quantile")
+        if any(round(q, 3) != q for q in quantiles):
+            raise ValueError("quantiles have at most three decimals")
+        return sorted(set(quantiles))
+
+    @field_validator("series")
+    @classmethod
+    def _some_key(cls, series: list[str]) -> list[str]:
+        if not series or len(set(series)) != len(series):
+            raise ValueError("name one or more different key columns")
+        return series
+
+
+class Customers(Section):
+    """How customers are judged: repeat buyers (transactional) or subscribers (contractual)."""
+
+    kind: Literal["transactional", "contractual"] = "transactional"
+    period_days: int = Field(default=7, ge=1)
+    churn_horizon_days: int = Field(default=91, ge=1)
+    value_horizon_days: int = Field(default=365, ge=1)
+    value: Literal["revenue", "margin"] = "revenue"
+    margin_rate: Share = 0.3
+    discount_rate_a_year: float = Field(default=0.0, ge=0)
+    active_days: int | None = Field(default=None, ge=1)
+    cuts: int = Field(default=4, ge=1, le=24)
+    cut_step_days: int = Field(default=28, ge=1)
+    trees: int = Field(default=150, ge=1)
+    protected: list[str] = []
+
+
+class Illustration(Section):
+    """Supply data made up from a seed, for shops that have none. Everything made from it is marked."""
+
+    seed: int = 20111209
+    cover_weeks: float = Field(default=4.0, gt=0)
+
+
+class Supply(Section):
+    """How replenishment is decided; defaults for what the supply_terms table leaves open."""
+
+    unmet_demand: Literal["lost", "backorder"] = "lost"
+    objective: Literal["cost", "service"] = "cost"
+    service_target: Probability = 0.95
+    review_days: int = Field(default=7, ge=1)
+    lead_time_days: float = Field(default=14, ge=0)
+    lead_time_sd_days: float = Field(default=0, ge=0)
+    moq: float = Field(default=0, ge=0)
+    multiple: float = Field(default=1, gt=0)
+    unit_cost_share: Share = Field(default=0.5, description="of the selling price, where no unit_cost is given")
+    holding_rate_a_year: float = Field(default=0.25, ge=0)
+    shortage_cost_share: Share = Field(default=0.5, description="of the selling price, lost margin per unit")
+    effective_ratio: Share = Field(default=1.0, description="scales the critical ratio; tuned on a simulator")
+    illustrative: Illustration | None = None
+
+
+class Monitoring(Section):
+    """What is watched, and when it is said aloud."""
+
+    drift_method: Literal["psi", "jensenshannon", "wasserstein"] = "psi"
+    drift_threshold: float = Field(default=0.2, gt=0)
+    drift_share: Share = Field(default=0.5, description="share of drifting columns that makes the data set drift")
+    reference_days: int = Field(default=365, ge=1)
+    current_days: int = Field(default=28, ge=1)
+    sample_rows: int = Field(default=20_000, ge=100)
+
+
+class Serving(Section):
+    """The API."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    stale_after_days: float = Field(default=8, gt=0)
+    keep_releases: int = Field(default=5, ge=2)
+    state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
+
+
+class Tracking(Section):
+    """MLflow. By default SQLite (WAL) in the shop's folder."""
+
+    uri: str | None = None
+    experiment: str | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that is decided about one shop."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="PURVEY_", env_nested_delimiter="__", validate_default=True
+    )
+
+    shop: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    data_dir: str
+    work_dir: str | None = Field(default=None, description="local folder for state where data_dir is object storage")
+    timezone: str = "UTC"
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    seed: int = 20240101
+    threads: int = Field(default=2, ge=1)
+    sources: list[Source] = Field(min_length=1)
+    ingest: Ingest = Ingest()
+    demand: Demand = Demand()
+    customers: Customers = Customers()
+    supply: Supply = Supply()
+    monitoring: Monitoring = Monitoring()
+    serving: Serving = Serving()
+    tracking: Tracking = Tracking()
+
+    _file: Path | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file."""
+        return env_settings, init_settings
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            near = difflib.get_close_matches(name, available_timezones(), n=1)
+            raise ValueError(f"unknown time zone{f'; did you mean {near[0]!r}?' if near else ''}")
+        return name
+
+    # -- places ------------------------------------------------------------------------------------------------
+
+    @property
+    def file(self) -> Path | None:
+        """The YAML file these settings were read from."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths start from."""
+        return self._file.parent if self._file else Path.cwd()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The shop's time zone."""
+        return ZoneInfo(self.timezone)
+
+    def locate(self, path: str) -> str:
+        """An absolute path or URL: relative paths start at the config file's folder."""
+        if "://" in path:
+            return path
+        return str((self.folder / Path(path).expanduser()).resolve())
+
+    @property
+    def lake_url(self) -> str:
+        """Where the Delta tables are."""
+        return f"{self.locate(self.data_dir).rstrip('/')}/lake"
+
+    @property
+    def home(self) -> Path:
+        """The local folder for tracking, releases, reports and the API's state."""
+        if self.work_dir is not None:
+            return Path(self.locate(self.work_dir))
+        if "://" in self.data_dir:
+            return Path(self.locate(f"data/{self.shop}"))
+        return Path(self.locate(self.data_dir))
+
+    @property
+    def releases_dir(self) -> Path:
+        """Where releases are kept."""
+        return self.home / "releases"
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports for people are written."""
+        return self.home / "reports"
+
+    @property
+    def api_dir(self) -> Path:
+        """Where the API keeps its keys and what it takes in."""
+        return Path(self.locate(self.serving.state)) if self.serving.state else self.home / "api"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking and registry store."""
+        return self.tracking.uri or f"sqlite:///{self.home / 'tracking' / 'mlflow.db'}"
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """Credentials of the object store: `PURVEY_STORAGE_…` variables, prefix removed, lower case."""
+        prefix = "PURVEY_STORAGE_"
+        return {name[len(prefix) :].lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
+
+    def has(self, table: str) -> bool:
+        """Whether a source brings this table."""
+        return any(source.table == table for source in self.sources)
+
+    @property
+    def forecasts_demand(self) -> bool:
+        """Whether there is demand to forecast: totals, or order lines unless only customers are asked for."""
+        return self.has("demand") or (self.has("order_lines") and self._asked_for("demand"))
+
+    @property
+    def judges_customers(self) -> bool:
+        """Whether there are customers to judge."""
+        return self.has("contracts") or (self.has("order_lines") and self._asked_for("customers"))
+
+    @property
+    def replenishes(self) -> bool:
+        """Whether there is stock to replenish, real or illustrative."""
+        return self.has("stock") or self.supply.illustrative is not None
+
+    def _asked_for(self, section: str) -> bool:
+        named = self.model_fields_set & {"demand", "customers"}
+        return not named or section in named
+
+
+def load_settings(path: str | Path, **overrides: Any) -> Settings:
+    """Read and check a shop's configuration.
+
+    Args:
+        path: The YAML file, or a folder with a `shop.yaml`.
+        **overrides: Top-level keys given on the command line; they win over the file.
+
+    Raises:
+        ConfigError: The file is missing, not YAML, or breaks a rule; every broken rule is named.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "shop.yaml"
+    if not file.exists():
+        raise ConfigError(
+            f"There is no configuration file {file}.",
+            remedy="name one with --config, or start from configs/template.yaml",
+        )
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The configuration is not readable YAML: {error}", file=file) from error
+    if not isinstance(content, dict):
+        raise ConfigError("The configuration is not a set of `key: value` lines.", file=file)
+    try:
+        settings = Settings(**(content | overrides))
+    except ValidationError as error:
+        raise ConfigError(_explain(error), file=file, remedy="see configs/template.yaml for every key") from error
+    settings._file = file.resolve()
+    return settings
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["The configuration breaks these rules:"]
+    for problem in error.errors():
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _names_at(problem["loc"][:-1])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(sorted(known))}"
+            lines.append(f"  {place}: unknown key; {hint}")
+        else:
+            lines.append(f"  {place}: {problem['msg']} (got {problem['input']!r})")
+    return "\n".join(lines)
+
+
+def _names_at(place: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in place:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[str(part)].annotation
+        found = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type)]
+        model = next((arg for arg in found if issubclass(arg, BaseModel)), model)
+    return list(model.model_fields)
