@@ -349,6 +349,13 @@ def load_settings(path: str | Path, **overrides: Any) -> Settings:
     return settings
 
 
+def sample_config() -> Path:
+    """The configuration of the sample shop: inside an installed package, or in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "ingest" / "sample" / "online_retail.yaml"
+    return installed if installed.exists() else package.parent / "configs" / "online_retail.yaml"
+
+
 def _explain(error: ValidationError) -> str:
     lines = ["The configuration breaks these rules:"]
     for problem in error.errors():

@@ -1,0 +1,135 @@
+"""What goes into a release: the newest scored tables of the lake, the champions that made them, and the reports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipelines.lake import Lake
+from pipelines.release import Release, activate, current, freeze, prune
+from pipelines.settings import Settings
+from pipelines.summary import Summary
+
+if TYPE_CHECKING:
+    from pipelines.tracking import Tracker
+
+HISTORY_PERIODS = 104
+# Each scored table keeps every issue in the lake; a release holds the newest, found by this column.
+NEWEST_BY = {
+    "forecasts": "issued_on",
+    "lead_time_demand": "issued_on",
+    "customer_scores": "as_of",
+    "segments": "as_of",
+    "replenishment": "as_of",
+    "drift": "checked_at",
+}
+MODELS = ("demand", "churn", "value", "segments")
+
+
+def make_release(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
+    """Freeze, verify and activate a release of everything the lake now says.
+
+    Raises:
+        ReleaseError: It could not be written whole; the one before stays current.
+    """
+    tables = {name: newest(lake.read(name), column) for name, column in NEWEST_BY.items() if lake.exists(name)}
+    for name in ("performance", "evaluation"):
+        if lake.exists(name):
+            tables[name] = lake.read(name)
+    keys = settings.demand.series
+    if "forecasts" in tables:
+        tables["series"] = series_attributes(lake, tables["forecasts"].select(keys).unique(), keys)
+        tables["history"] = recent_history(lake, keys)
+    champions = {name: tracker.champion(name) for name in MODELS}
+    registered = [champion for champion in champions.values() if champion is not None]
+    tables["models"] = pl.DataFrame(
+        [
+            {
+                "name": model.name,
+                "version": model.version,
+                "run_id": model.run_id,
+                "metrics": json.dumps(model.metrics, sort_keys=True),
+            }
+            for model in registered
+        ],
+        schema={"name": pl.String, "version": pl.String, "run_id": pl.String, "metrics": pl.String},
+    )
+    before = current(settings.releases_dir)
+    release = freeze(
+        settings.releases_dir,
+        shop=_shop_facts(settings),
+        tables=tables,
+        models={model.name: tracker.model_folder(model.name) for model in registered},
+        reports=_reports(settings.reports_dir),
+        facts={
+            "table_versions": lake.versions([*tables, "order_lines", "demand"]),
+            "model_versions": {model.name: model.version for model in registered},
+        },
+    )
+    activate(settings.releases_dir, release.id)
+    prune(settings.releases_dir, keep=settings.serving.keep_releases)
+    return _summary(release, before, tables)
+
+
+def newest(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The rows of the newest issue.
+
+    Example:
+        >>> newest(pl.DataFrame({"as_of": [1, 2, 2], "x": [5, 6, 7]}), "as_of")["x"].to_list()
+        [6, 7]
+    """
+    return frame.filter(pl.col(column) == pl.col(column).max())
+
+
+def series_attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The served series with what is known about them: product and location descriptions, own attributes."""
+    for table, on in (("series", keys), ("products", ["product_id"]), ("locations", ["location_id"])):
+        if lake.exists(table) and set(on) <= set(series.columns):
+            attributes = lake.read(table)
+            new = [name for name in attributes.columns if name in on or name not in series.columns]
+            series = series.join(attributes.select(new), on=on, how="left", maintain_order="left")
+    return series.sort(keys)
+
+
+def recent_history(lake: Lake, keys: list[str]) -> pl.DataFrame:
+    """Demand of the last periods as known now, for people to look at."""
+    demand = lake.read("demand", columns=[*keys, "period", "quantity"])
+    if lake.exists("demand_revisions"):
+        revised = lake.read("demand_revisions").group_by([*keys, "period"]).agg(change=pl.col("quantity").sum())
+        demand = demand.join(revised, on=[*keys, "period"], how="left").select(
+            *keys, "period", quantity=pl.col("quantity") + pl.col("change").fill_null(0)
+        )
+    periods = demand["period"].unique().sort().tail(HISTORY_PERIODS)
+    return demand.filter(pl.col("period") >= periods.min()).sort([*keys, "period"])
+
+
+def _shop_facts(settings: Settings) -> dict[str, Any]:
+    return {
+        "shop": settings.shop,
+        "timezone": settings.timezone,
+        "currency": settings.currency,
+        "series": settings.demand.series,
+        "frequency": settings.demand.frequency,
+        "horizon": settings.demand.horizon,
+        "quantiles": settings.demand.quantiles,
+        "churn_horizon_days": settings.customers.churn_horizon_days,
+        "value_horizon_days": settings.customers.value_horizon_days,
+        "illustrative": settings.supply.illustrative is not None and not settings.has("stock"),
+    }
+
+
+def _reports(folder: Path) -> dict[str, Path]:
+    return {file.name: file for file in sorted(folder.glob("*.html"))} if folder.exists() else {}
+
+
+def _summary(release: Release, before: Release | None, tables: dict[str, pl.DataFrame]) -> Summary:
+    return Summary(
+        job="release",
+        read={name: frame.height for name, frame in tables.items()},
+        wrote={"release": release.id},
+        figures={"previous_release": before.id if before else None},
+        changed=before is None or before.id != release.id,
+    )

@@ -1,0 +1,463 @@
+"""The command line: parses and prints, nothing else. Heavy imports stay inside commands, so `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from pipelines.summary import Summary
+    from pipelines.workflow import Shop
+
+# Libraries that would report home are told not to, before any of them is imported.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+app = typer.Typer(
+    name="purvey",
+    help="Raw orders in, served decisions out: forecasts, customer scores, replenishment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys_app = typer.Typer(help="Keys of the API.", no_args_is_help=True)
+quarantine_app = typer.Typer(help="Rows that broke a rule, kept as they came.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(quarantine_app, name="quarantine")
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The shop's YAML file, or the folder of a shop.yaml.")]
+Sample = Annotated[bool, typer.Option("--sample", help="Use the sample shop that comes with the program.")]
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
+Out = Annotated[Path, typer.Option("--out", help="The Parquet file to write.")]
+Day = Annotated[datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="What was known on this date.")]
+HERE = Path("shop.yaml")
+
+
+# -- the whole flow ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run(
+    config: Config = HERE,
+    sample: Sample = False,
+    again: Annotated[bool, typer.Option("--again", help="Run every step, even where nothing has changed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole flow: ingest, features, train, score, replenish, monitor, release."""
+    from pipelines import workflow
+    from pipelines.printing import print_json, print_run, print_step
+
+    shop = _shop(config, sample, as_json)
+
+    def told(name: str, summary: Summary | None, seconds: float) -> None:
+        if not as_json:
+            print_step(name, summary, seconds)
+
+    done = workflow.run(shop, again=again, told=told)
+    if as_json:
+        print_json({"steps": done.rows, "summaries": [summary.as_dict() for summary in done.summaries]})
+    else:
+        print_run(shop, done)
+
+
+@app.command()
+def check(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Check the configuration and its sources; write nothing."""
+    from pipelines.ingest import jobs
+
+    _print(jobs.check(_shop(config, sample, as_json).settings), as_json)
+
+
+@app.command()
+def ingest(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Take new files into the lake; bad rows go to quarantine."""
+    _run_steps(["ingest"], config, sample, as_json)
+
+
+@app.command()
+def features(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Build demand per series and period from order lines."""
+    _run_steps(["features"], config, sample, as_json)
+
+
+@app.command()
+def train(
+    what: Annotated[str, typer.Argument(help="demand, customers or all")] = "all",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Train, backtest and register models; a better one becomes champion."""
+    _run_steps(_capability("train", what), config, sample, as_json)
+
+
+@app.command()
+def score(
+    what: Annotated[str, typer.Argument(help="demand, customers or all")] = "all",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Forecast and score with the champions; write the results to the lake."""
+    _run_steps(_capability("score", what), config, sample, as_json)
+
+
+@app.command()
+def monitor(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Compare the newest data with the reference, and earlier forecasts with what came true."""
+    _run_steps(["monitor"], config, sample, as_json)
+
+
+@app.command()
+def release(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Freeze what the lake says now into a release and make it current."""
+    _run_steps(["release"], config, sample, as_json)
+
+
+# -- for other programs --------------------------------------------------------------------------------------------
+
+
+@app.command()
+def forecast(
+    out: Out,
+    config: Config = HERE,
+    sample: Sample = False,
+    cutoff: Annotated[
+        datetime | None, typer.Option("--cutoff", formats=["%Y-%m-%d"], help="The last period whose demand is known.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", min=1, help="Periods ahead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast for the occasion: fits on what was known at the cutoff and writes one file, nothing else."""
+    from pipelines.demand import jobs
+
+    shop = _shop(config, sample, as_json)
+    _print(jobs.forecast(shop.settings, shop.lake, cutoff=_date(cutoff), horizon=horizon, out=out), as_json)
+
+
+@app.command()
+def backtest(
+    out: Out,
+    what: Annotated[str, typer.Argument(help="demand or customers")] = "demand",
+    config: Config = HERE,
+    sample: Sample = False,
+    origins: Annotated[int | None, typer.Option("--origins", min=1, help="How many cutoffs.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Forecast (or score) from past cutoffs and write predictions beside what came true."""
+    shop = _shop(config, sample, as_json)
+    if _capability("backtest", what)[0].endswith("customers"):
+        from pipelines.customers import jobs as customer_jobs
+
+        _print(customer_jobs.backtest(shop.settings, shop.lake, out=out), as_json)
+    else:
+        from pipelines.demand import jobs as demand_jobs
+
+        _print(demand_jobs.backtest(shop.settings, shop.lake, origins=origins, out=out), as_json)
+
+
+@app.command()
+def customers(
+    out: Out, config: Config = HERE, sample: Sample = False, as_of: Day = None, as_json: Json = False
+) -> None:
+    """Judge every customer for the occasion: fits on what was known and writes one file, nothing else."""
+    from pipelines.customers import jobs
+
+    shop = _shop(config, sample, as_json)
+    _print(jobs.customers(shop.settings, shop.lake, as_of=_date(as_of), out=out), as_json)
+
+
+@app.command()
+def replenish(
+    config: Config = HERE,
+    sample: Sample = False,
+    as_of: Day = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write this file and nothing else.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Propose orders from the forecasts, the stock and the supply terms."""
+    from pipelines.supply import jobs
+
+    shop = _shop(config, sample, as_json)
+    _print(jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of), out=out), as_json)
+
+
+# -- releases and serving ------------------------------------------------------------------------------------------
+
+
+@app.command()
+def releases(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """List the releases that are kept."""
+    from pipelines.printing import print_json, print_releases
+    from pipelines.release import current, releases
+
+    settings = _shop(config, sample, as_json).settings
+    kept, serving = releases(settings.releases_dir), current(settings.releases_dir)
+    rows = [
+        {"release": one.id, "created_at": one.created_at, "current": serving is not None and one.id == serving.id}
+        for one in kept
+    ]
+    print_json(rows) if as_json else print_releases(rows)
+
+
+@app.command()
+def rollback(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Make the previous release current again; model aliases follow it."""
+    from pipelines.release import rollback
+    from pipelines.summary import Summary
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        now = rollback(shop.settings.releases_dir)
+        shop.tracker.repair(now.model_versions)
+    _print(Summary("rollback", wrote={"current_release": now.id, "champions": now.model_versions}), as_json)
+
+
+@app.command()
+def serve(
+    config: Config = HERE,
+    sample: Sample = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Print a fresh key, valid 24 h from this machine only.")] = False,
+) -> None:
+    """Serve the current release over HTTP."""
+    from serving.auth import demo_key
+    from serving.run import serve
+
+    from pipelines.printing import print_welcome
+
+    settings = _settings(config, sample)
+    where = host or settings.serving.host, port or settings.serving.port
+    if demo:
+        print_welcome(settings, *where, demo_key(settings))
+    serve(settings, *where)
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Who uses it.")],
+    scopes: Annotated[list[str], typer.Option("--scope", help="Repeat for several.")],
+    days: Annotated[int, typer.Option(min=1, help="Valid for so many days.")] = 365,
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Create a key. It is shown once: only its hash is kept."""
+    from serving.auth import create_key
+
+    key = create_key(_settings(config, sample), name=name, scopes=scopes, days=days)
+    if as_json:
+        from pipelines.printing import print_json
+
+        print_json({"name": name, "key": key, "scopes": scopes, "days": days})
+    else:
+        print(f"{key}\nKeep it now: it cannot be shown again.")
+
+
+@keys_app.command("list")
+def keys_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """List the keys: who, scopes, expiry, last use."""
+    from serving.auth import list_keys
+
+    from pipelines.printing import print_json, print_rows
+
+    rows = list_keys(_settings(config, sample))
+    print_json(rows) if as_json else print_rows(rows, "no keys yet: purvey keys create NAME --scope forecasts:read")
+
+
+@keys_app.command("revoke")
+def keys_revoke(
+    prefix: Annotated[str, typer.Argument(help="The part before the dot.")],
+    config: Config = HERE,
+    sample: Sample = False,
+) -> None:
+    """Make a key useless at once."""
+    from serving.auth import revoke_key
+
+    revoke_key(_settings(config, sample), prefix)
+    print(f"{prefix} is revoked.")
+
+
+@app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="forecasts, customers, segments, churn or replenishment")],
+    out: Annotated[Path, typer.Option("--out", help="A .csv, .parquet or .json file.")],
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Write a list of the current release to a file."""
+    from pipelines.exports import export as write
+
+    _print(write(_settings(config, sample), what, out), as_json)
+
+
+# -- quarantine ----------------------------------------------------------------------------------------------------
+
+
+@quarantine_app.command("list")
+def quarantine_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Count quarantined rows by batch and rule."""
+    from pipelines.ingest import jobs
+
+    shop = _shop(config, sample, as_json)
+    _print(jobs.quarantine_list(shop.settings, shop.lake), as_json)
+
+
+@quarantine_app.command("show")
+def quarantine_show(
+    batch: Annotated[str, typer.Argument(help="A batch, as `quarantine list` names it.")],
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Show the rows of a batch with the rules they broke."""
+    from pipelines.ingest import jobs
+
+    shop = _shop(config, sample, as_json)
+    _print(jobs.quarantine_show(shop.settings, shop.lake, batch), as_json)
+
+
+@quarantine_app.command("replay")
+def quarantine_replay(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Try quarantined rows again, after the configuration or the rules were mended."""
+    from pipelines.ingest import jobs
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        summary = jobs.quarantine_replay(shop.settings, shop.lake)
+    _print(summary, as_json)
+
+
+# -- keeping -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def scorecard(
+    config: Config = HERE,
+    sample: Sample = False,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Rewrite the marked tables of this Markdown file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how good the models were on cuts they had not seen, beside their baselines."""
+    from pipelines.printing import print_json, print_tables
+    from pipelines.scorecard import scorecard, write_into
+
+    shop = _shop(config, sample, as_json)
+    tables = scorecard(shop.lake)
+    if into is not None:
+        write_into(into, tables)
+    if as_json:
+        print_json({title: frame.to_dicts() for title, frame in tables.items()})
+    else:
+        print_tables(tables)
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Option("--out", help="The .tar file to write.")],
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Write everything the shop has into one file."""
+    from pipelines.backup import backup as write
+
+    _print(write(_shop(config, sample, as_json).settings, out), as_json)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `purvey backup` wrote.")],
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Unpack a backup into the shop's folder, which must be empty."""
+    from pipelines.backup import restore as unpack
+
+    _print(unpack(_shop(config, sample, as_json).settings, file), as_json)
+
+
+# -- shared --------------------------------------------------------------------------------------------------------
+
+
+def _settings(config: Path, sample: bool) -> Settings:
+    from pipelines.settings import load_settings, sample_config
+
+    if sample:
+        return load_settings(sample_config(), data_dir=str(Path.cwd() / "data" / "online_retail"))
+    return load_settings(config)
+
+
+def _shop(config: Path, sample: bool, as_json: bool) -> Shop:
+    from pipelines.summary import be_quiet
+    from pipelines.workflow import Shop
+
+    if as_json:
+        be_quiet()
+    return Shop(_settings(config, sample))
+
+
+def _capability(verb: str, what: str) -> list[str]:
+    from pipelines.errors import ConfigError
+
+    if what not in ("demand", "customers", "all"):
+        raise ConfigError(f"There is nothing called {what!r} to {verb}.", remedy="say demand, customers or all")
+    return [verb] if what == "all" else [f"{verb} {what}"]
+
+
+def _run_steps(names: list[str], config: Path, sample: bool, as_json: bool) -> None:
+    from pipelines import workflow
+    from pipelines.printing import print_json, print_summary
+
+    shop = _shop(config, sample, as_json)
+    done = workflow.run(shop, steps=workflow.steps_named(names), again=True)
+    if as_json:
+        print_json([summary.as_dict() for summary in done.summaries])
+    else:
+        for summary in done.summaries:
+            print_summary(summary)
+
+
+def _print(summary: Summary, as_json: bool) -> None:
+    from pipelines.printing import print_json, print_summary
+
+    print_json(summary.as_dict()) if as_json else print_summary(summary)
+
+
+def _date(day: datetime | None) -> date | None:
+    return day.date() if day else None
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run one command; errors a user can mend are printed in words, with the exit code of their kind."""
+    from pipelines.errors import PurveyError
+
+    try:
+        return app(args=arguments)
+    except PurveyError as error:
+        print(f"purvey: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has seen enough
+        raise SystemExit(0) from None
+    except KeyboardInterrupt:
+        print("purvey: stopped; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""How summaries look in a terminal. For programs there is `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from pipelines.summary import Summary
+    from pipelines.workflow import Run, Shop
+
+WIDTH_WITHOUT_TERMINAL = 120
+MOST_ROWS = 20
+
+
+@cache
+def _console() -> Console:
+    console = Console(highlight=False, markup=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = WIDTH_WITHOUT_TERMINAL
+    return console
+
+
+def print_json(content: object) -> None:
+    """Print plain data as one JSON document."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    _console().out(orjson.dumps(content, default=str, option=options).decode(), highlight=False)
+
+
+def print_step(name: str, summary: Summary | None, seconds: float) -> None:
+    """One line when a step of the flow has ended."""
+    if summary is None or not summary.changed:
+        _console().print(f"  {name:<16} nothing new")
+        return
+    wrote = ", ".join(f"{key} {_short(value)}" for key, value in summary.wrote.items())
+    _console().print(f"  {name:<16} {seconds:6.1f} s   {wrote}")
+
+
+def print_run(shop: Shop, done: Run) -> None:
+    """What a whole run found, and where to look."""
+    from pipelines.release import current
+    from pipelines.scorecard import scorecard
+
+    for summary in done.summaries:
+        if summary.job == "ingest" and summary.changed:
+            print_tables(summary.tables)
+        for note in summary.notes:
+            _console().print(f"  note ({summary.job}): {note}")
+    print_tables(scorecard(shop.lake))
+    release = current(shop.settings.releases_dir)
+    console = _console()
+    console.print(f"\n{shop.settings.shop}: {done.seconds:.0f} s")
+    console.print(f"  release   {release.id if release else 'none'}")
+    console.print(f"  lake      {shop.settings.lake_url}")
+    console.print(f"  models    {shop.settings.tracking_uri}")
+    for report in sorted(shop.settings.reports_dir.glob("*.html")):
+        console.print(f"  report    {report}")
+
+
+def print_summary(summary: Summary) -> None:
+    """What one job read, wrote and found."""
+    console = _console()
+    console.print(summary.job if summary.changed else f"{summary.job}: nothing new")
+    for title, facts in (("read", summary.read), ("wrote", summary.wrote), ("", summary.figures)):
+        for name, value in facts.items():
+            console.print(f"  {title:<6} {name}: {_short(value)}")
+    print_tables(summary.tables)
+    for note in summary.notes:
+        console.print(f"  note: {note}")
+
+
+def print_tables(tables: Mapping[str, pl.DataFrame]) -> None:
+    """Titled tables."""
+    for title, frame in tables.items():
+        print_rows(frame.head(MOST_ROWS).to_dicts(), "nothing to show", title=title)
+        if frame.height > MOST_ROWS:
+            _console().print(f"  … and {frame.height - MOST_ROWS:,} more rows")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], when_empty: str, *, title: str | None = None) -> None:
+    """Rows as one aligned table."""
+    console = _console()
+    if title:
+        console.print(f"\n{title}")
+    if not rows:
+        console.print(f"  {when_empty}")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name, value in rows[0].items():
+        table.add_column(name.replace("_", " "), justify="right" if _is_number(value) else "left")
+    for row in rows:
+        table.add_row(*(_short(value) for value in row.values()))
+    console.print(table)
+
+
+def print_releases(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Releases, newest first, the current one marked."""
+    shown = [{**row, "current": "← current" if row["current"] else ""} for row in rows]
+    print_rows(shown, "no release yet: purvey run")
+
+
+def print_welcome(settings: Settings, host: str, port: int, key: str) -> None:
+    """Where the API is, a key for today, and three calls worth trying."""
+    from pipelines.release import current
+
+    console = _console()
+    address = f"http://{host}:{port}"
+    release = current(settings.releases_dir)
+    console.print(f"\n{settings.shop} is served on {address}   (release {release.id if release else 'none yet'})")
+    console.print(f"  demo key, valid 24 h from this machine only:  {key}\n")
+    for path in example_calls(settings):
+        console.out(f'  curl -H "Authorization: Bearer {key}" "{address}{path}"', highlight=False)
+    console.print("\nStop with Ctrl-C.")
+
+
+def example_calls(settings: Settings) -> list[str]:
+    """Three paths worth trying on this shop."""
+    calls = []
+    if settings.forecasts_demand:
+        calls.append("/v1/forecasts?limit=8")
+    if settings.judges_customers:
+        calls += ["/v1/churn?min_risk=0.5&limit=5", "/v1/segments"]
+    if settings.forecasts_demand and settings.replenishes:
+        calls.append("/v1/replenishment?limit=5")
+    return [*calls, "/v1/models", "/v1/monitoring/drift", "/health/ready"][:3]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(part)}" for key, part in value.items())
+    return str(value)
