@@ -152,3 +152,24 @@ class Grid:
 
     def _month_end(self) -> bool:
         return self.anchor.day == 31
+
+
+def holidays_between(country: str | None, first: date, last: date) -> list[date]:
+    """Public holidays of a country from `first` to `last`, both included; none where no country is named.
+
+    Args:
+        country: ISO 3166 code such as `GB`.
+        first: First day.
+        last: Last day.
+
+    Raises:
+        ValueError: The country is not known.
+    """
+    if country is None or last < first:
+        return []
+    import holidays
+
+    if country not in holidays.list_supported_countries():
+        raise ValueError(f"no holiday calendar for {country!r}: use an ISO 3166 code such as GB")
+    calendar = holidays.country_holidays(country, years=range(first.year, last.year + 1))
+    return sorted(day for day in calendar if first <= day <= last)

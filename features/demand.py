@@ -1,0 +1,191 @@
+"""What is known of a demand series at one origin about one later period: rows keyed (series, origin, horizon).
+
+Quantities are divided by the series' own scale (its mean of the last year of known periods), so one model can learn
+from all of them. Everything here sees the panel through `Panel.known(origin)` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features import windows as w
+from features.panel import Panel
+from features.season import RHYTHMS, Rhythm, pooled, target_aligned, target_calendar, target_covariates
+from features.windows import FloatArray
+
+KEYS = ("series", "origin", "horizon")
+
+_SEEN = "seen_"
+_CODE = "code_"
+_VALUE = "value_"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Which attributes are used and how: text as codes, in order of first appearance, or numbers as they are.
+
+    Attributes:
+        codes: Column → its values; the code is the place in the list, −1 a value never seen.
+        numbers: Columns used as numbers.
+        groups: Columns by which series are pooled for seasonality and momentum.
+    """
+
+    codes: dict[str, list[str]] = field(default_factory=dict)
+    numbers: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, panel: Panel, most_groups: int = 2) -> Vocabulary:
+        """Choose from the key columns and attributes of a panel.
+
+        A column with (almost) a value of its own for every series says nothing that can be shared, unless there are
+        few series: then the series itself is a useful category.
+        """
+        codes: dict[str, list[str]] = {}
+        numbers: list[str] = []
+        order = panel.series.with_columns(_listed=pl.Series(panel.listed))
+        for name in panel.series.columns:
+            values = panel.series[name]
+            if name in ("launched_on", "discontinued_on", "replaces") or values.dtype.is_temporal():
+                continue
+            distinct = values.drop_nulls().n_unique()
+            if values.dtype.is_float() or (values.dtype.is_integer() and name not in panel.keys and distinct > 20):
+                numbers.append(name)
+            elif 1 < distinct <= max(100, values.len() // 3):
+                first = order.drop_nulls(name).group_by(pl.col(name).cast(pl.String)).agg(pl.col("_listed").min())
+                codes[name] = first.sort("_listed", name)[name].to_list()
+        pools = sorted(
+            (name for name in codes if len(codes[name]) <= panel.series.height // 5), key=lambda n: len(codes[n])
+        )
+        return cls(codes, numbers, pools[-most_groups:])
+
+    def encode(self, series: pl.DataFrame) -> dict[str, FloatArray]:
+        """Codes and numbers of every attribute, one value a series."""
+        out: dict[str, FloatArray] = {}
+        for name, values in self.codes.items():
+            places = {value: place for place, value in enumerate(values)}
+            column = series[name].cast(pl.String).replace_strict(places, default=-1, return_dtype=pl.Int32)
+            out[_CODE + name] = column.fill_null(-1).to_numpy().astype(np.float32)
+        for name in self.numbers:
+            out[_VALUE + name] = series[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        return out
+
+    def categorical(self) -> list[str]:
+        """Names of the features that are codes."""
+        return [_CODE + name for name in self.codes]
+
+
+def scale_of(history: FloatArray, year: int) -> FloatArray:
+    """The unit in which a series is learned: its mean over the last year of known periods, floored, in its own units.
+
+    The floor is one sale of the series' usual size a year; a series that never sold has scale 1.
+    """
+    recent = np.nan_to_num(w.last_valid_mean(history, year), nan=0.0)
+    size = np.nan_to_num(w.mean(np.where(history > 0, history, np.nan).astype(np.float32)), nan=0.0)
+    floored = np.maximum(recent, size / year)
+    return np.where(floored > 0, floored, 1).astype(np.float32)
+
+
+def without_leading_zeros(history: FloatArray) -> FloatArray:
+    """Periods before the first sale made unknown: the series had not been launched. Never sold: left as it is."""
+    sold = history > 0
+    before = np.cumsum(sold, axis=1) == 0
+    return np.where(before & sold.any(axis=1)[:, None], np.nan, history).astype(np.float32)
+
+
+def rows_at(
+    panel: Panel,
+    origin: int,
+    horizon: int,
+    vocabulary: Vocabulary,
+    *,
+    country: str | None = None,
+    keep: npt.NDArray[np.bool_] | None = None,
+) -> pl.DataFrame:
+    """Feature rows of every series known at an origin, for the next 1 … `horizon` periods.
+
+    Args:
+        panel: The panel; it is cut at the origin here.
+        origin: Number of the last period that is over.
+        horizon: How many periods ahead.
+        vocabulary: The encoding of attributes.
+        country: Country whose public holidays are counted.
+        keep: Which rows to make (all series of `panel` × horizon); by default all.
+
+    Returns:
+        `series` (row in `panel.series`), `origin`, `horizon`, `scale` and the features, all Float32; sorted by key.
+    """
+    known = panel.known(origin)
+    history = without_leading_zeros(known.quantity)
+    rhythm = RHYTHMS[panel.grid.frequency]
+    scale = scale_of(history, rhythm.year)
+    scaled = history / scale[:, None]
+    size = (history.shape[0], horizon)
+    wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
+    series, step = np.nonzero(wanted)
+    columns: dict[str, npt.NDArray[np.generic]] = {
+        "series": known.position[series].astype(np.int32),
+        "origin": np.full(series.shape, origin, dtype=np.int32),
+        "horizon": (step + 1).astype(np.int32),
+        "scale": scale[series],
+    }
+    own = dict(_own(scaled, scale, rhythm)) | dict(_observed(known)) | vocabulary.encode(known.series)
+    aligned = dict(target_aligned(scaled, horizon, rhythm))
+    aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, _groups(known, vocabulary)))
+    aligned |= dict(target_covariates(known.ahead, scaled, horizon, rhythm))
+    columns |= {"ahead": (step + 1).astype(np.float32)}
+    columns |= {name: values[series] for name, values in own.items()}
+    columns |= {name: np.broadcast_to(values, size)[series, step] for name, values in aligned.items()}
+    columns |= {name: values[step] for name, values in target_calendar(panel.grid, origin, horizon, rhythm, country)}
+    return pl.DataFrame(columns)
+
+
+def features_of(rows: pl.DataFrame) -> list[str]:
+    """The columns a model may learn from."""
+    return [name for name in rows.columns if name not in (*KEYS, "scale", "period") and rows.schema[name] == pl.Float32]
+
+
+def _own(y: FloatArray, scale: FloatArray, rhythm: Rhythm) -> Iterator[tuple[str, FloatArray]]:
+    """The series' own past, as of the origin; levels in units of its scale."""
+    yield "log_scale", np.log(scale)
+    recent = w.tail(y, rhythm.means[-1])
+    for lag in range(rhythm.lags):
+        yield f"lag_{lag}", w.tail(y, lag + 1)[:, 0]
+    for window in rhythm.means:
+        yield f"mean_{window}", w.mean(w.tail(recent, window))
+    yield "mean_level", w.mean(w.tail(recent, rhythm.level))
+    for window in (rhythm.means[1], rhythm.means[2]):
+        yield f"median_{window}", w.median(w.tail(recent, window))
+    for window in (rhythm.means[2], rhythm.year):
+        yield f"deviation_{window}", w.deviation(w.tail(y, window))
+        yield f"share_positive_{window}", w.share_positive(w.tail(y, window))
+    for half_life in rhythm.half_lives:
+        age = np.arange(recent.shape[1] - 1, -1, -1, dtype=np.float32)
+        yield f"decayed_{half_life}", w.weighted_mean(recent, 0.5 ** (age / np.float32(half_life)))
+    year = w.tail(y, rhythm.year)
+    yield "largest", np.fmax.reduce(year, axis=1, initial=np.nan)
+    yield "mean_sale", w.mean(np.where(year > 0, year, np.nan).astype(np.float32))
+    yield "since_sale", w.periods_since(y > 0)
+    yield "age", (y.shape[1] - np.argmax(~np.isnan(y), axis=1)).astype(np.float32)
+    yield "known_share", w.mean((~np.isnan(w.tail(y, rhythm.means[2]))).astype(np.float32))
+
+
+def _observed(known: Panel) -> Iterator[tuple[str, FloatArray]]:
+    """Covariates and prices known once a period is over: the last one, and how it stands to its usual value."""
+    rhythm = RHYTHMS[known.grid.frequency]
+    for name, values in known.observed.items():
+        recent = w.tail(values, rhythm.year)
+        last = w.last_valid_mean(recent, 1)
+        yield f"{_SEEN}{name}", last
+        yield f"{_SEEN}{name}_to_usual", w.ratio(last, w.mean(recent))
+
+
+def _groups(known: Panel, vocabulary: Vocabulary) -> dict[str, npt.NDArray[np.int64]]:
+    encoded = vocabulary.encode(known.series)
+    groups = {name: encoded[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
+    return {"all": np.zeros(known.series.height, dtype=np.int64)} | groups

@@ -1,0 +1,204 @@
+"""The demand panel: every series in every period as dense arrays, and what of it was known at one moment.
+
+`Panel.known(origin)` is the one place where time is cut: whatever is computed for an origin is computed from that view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from features.calendar import Grid
+from features.windows import FloatArray, IntArray
+
+_OBSERVED_WITH_DEMAND = ("price", "promotion", "available")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Demand of many series on one grid of periods.
+
+    Columns of the arrays are periods: column `j` is period number `first + j`. NaN means not known: before a series
+    was listed, out of stock, or simply absent.
+
+    Attributes:
+        grid: The periods.
+        series: Key columns and attributes, one row a series, sorted by key.
+        keys: Names of the key columns.
+        first: Period number of the first column.
+        quantity: Demand (series × period), units, as known at the end of each period itself.
+        listed: Column at which each series was first heard of.
+        revisions: What became known later: `row`, `column`, `known` (columns, Int32) and `quantity` to add.
+        observed: Values known once their period is over (series × period).
+        ahead: Values known ahead (series × period); they may reach beyond the last period of demand.
+        position: Row of each series in the panel this view was cut from.
+    """
+
+    grid: Grid
+    series: pl.DataFrame
+    keys: tuple[str, ...]
+    first: int
+    quantity: FloatArray
+    listed: IntArray
+    revisions: pl.DataFrame
+    observed: Mapping[str, FloatArray]
+    ahead: Mapping[str, FloatArray]
+    position: IntArray
+
+    @property
+    def last(self) -> int:
+        """Number of the last period."""
+        return self.first + self.quantity.shape[1] - 1
+
+    def known(self, origin: int) -> Panel:
+        """What was known once period `origin` was over: series heard of, periods past, revisions learned by then.
+
+        Args:
+            origin: A period number. Values known ahead are kept for later periods too.
+        """
+        columns = min(max(origin - self.first + 1, 0), self.quantity.shape[1])
+        rows = np.flatnonzero(self.listed < columns)
+        quantity = self.quantity[:, :columns].copy()
+        learned = self.revisions.filter(pl.col("known") < columns)
+        row, column = learned["row"].to_numpy(), learned["column"].to_numpy()
+        np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
+        np.maximum(quantity, 0, out=quantity)  # NaN stays NaN
+        return replace(
+            self,
+            series=self.series[rows],
+            quantity=quantity[rows],
+            listed=self.listed[rows],
+            revisions=self.revisions.clear(),
+            observed={name: values[rows, :columns] for name, values in self.observed.items()},
+            ahead={name: values[rows] for name, values in self.ahead.items()},
+            position=self.position[rows],
+        )
+
+    @classmethod
+    def build(
+        cls,
+        demand: pl.DataFrame,
+        keys: Sequence[str],
+        grid: Grid,
+        *,
+        revisions: pl.DataFrame | None = None,
+        covariates: pl.DataFrame | None = None,
+        known_ahead: Sequence[str] = (),
+        observed: Sequence[str] = (),
+        attributes: pl.DataFrame | None = None,
+        last: int | None = None,
+    ) -> Panel:
+        """Lay tables out as arrays.
+
+        Args:
+            demand: Table `demand`; absent rows are unknown, and so is a period with `available` = 0.
+            keys: Key columns of a series.
+            grid: The periods.
+            revisions: Table `demand_revisions`.
+            covariates: Table `covariates`, keyed by some or all of the keys and period.
+            known_ahead: Its columns that are known for future periods too.
+            observed: Its columns that are known once the period is over.
+            attributes: What does not change, by all of the keys.
+            last: The last period number to hold; by default the newest period of demand.
+        """
+        names = list(keys)
+        cells = demand.with_columns(_number=grid.index(pl.col("period")))
+        if last is not None:
+            cells = cells.filter(pl.col("_number") <= last)
+        index = cells.select(names).unique().sort(names).with_row_index("_row")
+        series = (
+            index.drop("_row")
+            if attributes is None
+            else index.drop("_row").join(
+                attributes.unique(names, keep="last", maintain_order=True), on=names, how="left", maintain_order="left"
+            )
+        )
+        cells = cells.join(index, on=names, how="left")
+        first = int(cells["_number"].min() or 0)  # type: ignore[arg-type]
+        last = int(cells["_number"].max() or first) if last is None else last  # type: ignore[arg-type]
+        shape = (index.height, last - first + 1)
+        if "available" in cells.columns:
+            in_stock = pl.col("available").is_null() | (pl.col("available") > 0)
+            cells = cells.with_columns(pl.when(in_stock).then("quantity"))
+        spread = _Spread(shape, first)
+        listed = cells.group_by("_row").agg(pl.col("_number").min() - first).sort("_row")["_number"]
+        side = {} if covariates is None else _covariates(covariates, index, names, grid)
+        future = max([shape[1], *(int(frame["_number"].max() or 0) - first + 1 for frame in side.values())])
+        with_demand = {
+            name: spread(cells, name)
+            for name in _OBSERVED_WITH_DEMAND
+            if name in cells.columns and cells[name].null_count() < cells.height
+        }
+        wide = _Spread((shape[0], future), first)
+        return cls(
+            grid=grid,
+            series=series,
+            keys=tuple(names),
+            first=first,
+            quantity=spread(cells, "quantity"),
+            listed=listed.to_numpy().astype(np.int32),
+            revisions=_revisions(revisions, index, names, grid, first, shape[1]),
+            observed=with_demand | {name: spread(side[name], name) for name in observed if name in side},
+            ahead={name: wide(side[name], name) for name in known_ahead if name in side},
+            position=np.arange(shape[0], dtype=np.int32),
+        )
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Long cells (`_row`, `_number`, value) into one dense array."""
+
+    shape: tuple[int, int]
+    first: int
+
+    def __call__(self, cells: pl.DataFrame, name: str) -> FloatArray:
+        dense = np.full(self.shape, np.nan, dtype=np.float32)
+        inside = cells.filter(pl.col("_number").is_between(self.first, self.first + self.shape[1] - 1))
+        values = inside[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+        dense[inside["_row"].to_numpy(), inside["_number"].to_numpy() - self.first] = values
+        return dense
+
+
+def _covariates(covariates: pl.DataFrame, index: pl.DataFrame, keys: list[str], grid: Grid) -> dict[str, pl.DataFrame]:
+    """Each covariate as long cells; a table keyed by part of the series keys holds for every series it fits."""
+    shared = [key for key in keys if key in covariates.columns]
+    values = [name for name in covariates.columns if name not in (*shared, "period")]
+    frame = covariates.with_columns(_number=grid.index(pl.col("period")))
+    frame = frame.join(index, on=shared, how="inner") if shared else frame.join(index, how="cross")
+    return {name: _numeric(frame.select("_row", "_number", name), name) for name in values}
+
+
+def _numeric(cells: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Numbers as they are, dates as days, text as codes in order of first appearance (what comes later adds codes)."""
+    dtype = cells.schema[name]
+    if dtype.is_temporal():
+        return cells.with_columns(pl.col(name).cast(pl.Date).cast(pl.Int32).cast(pl.Float32))
+    if dtype.is_numeric() or dtype == pl.Boolean:
+        return cells.with_columns(pl.col(name).cast(pl.Float32))
+    seen = cells.drop_nulls(name).group_by(name).agg(pl.col("_number").min()).sort("_number", name)
+    codes = seen.select(name, _code=pl.int_range(pl.len(), dtype=pl.Int32).cast(pl.Float32))
+    coded = cells.join(codes, on=name, how="left", maintain_order="left")
+    return coded.select("_row", "_number", pl.col("_code").alias(name))
+
+
+def _revisions(
+    revisions: pl.DataFrame | None, index: pl.DataFrame, keys: list[str], grid: Grid, first: int, columns: int
+) -> pl.DataFrame:
+    schema = {"row": pl.UInt32, "column": pl.Int32, "known": pl.Int32, "quantity": pl.Float64}
+    if revisions is None or revisions.is_empty():
+        return pl.DataFrame(schema=schema)
+    return (
+        revisions.join(index, on=keys, how="inner")
+        .select(
+            row="_row",
+            column=grid.index(pl.col("period")) - first,
+            known=grid.index(pl.col("known_period")) - first,
+            quantity="quantity",
+        )
+        .filter(pl.col("column").is_between(0, columns - 1))
+        .cast(schema)  # type: ignore[arg-type]
+        .sort("row", "column", "known")
+    )

@@ -1,0 +1,87 @@
+"""Statistics over windows of dense arrays (series × period) in which NaN means unknown.
+
+Every function takes the columns it may see and nothing else; a window without a known value gives NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+
+def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
+    """Numerator / denominator, NaN where the denominator is zero or unknown."""
+    top, bottom = np.broadcast_arrays(np.asarray(numerator, np.float32), np.asarray(denominator, np.float32))
+    out = np.full(top.shape, np.nan, dtype=np.float32)
+    np.divide(top, bottom, out=out, where=bottom != 0)
+    return out
+
+
+def tail(values: FloatArray, periods: int) -> FloatArray:
+    """The last `periods` columns, filled with unknown on the left where history is shorter."""
+    missing = periods - values.shape[1]
+    if missing <= 0:
+        return values[:, values.shape[1] - periods :]
+    return np.pad(values, ((0, 0), (missing, 0)), constant_values=np.nan)
+
+
+def take(values: FloatArray, columns: npt.NDArray[np.int64]) -> FloatArray:
+    """Values at the given columns (any shape), unknown where a column lies outside: series × shape of `columns`."""
+    inside = (columns >= 0) & (columns < values.shape[1])
+    if values.shape[1] == 0:
+        return np.full((values.shape[0], *columns.shape), np.nan, dtype=np.float32)
+    out = values[:, np.where(inside, columns, 0)]
+    out[:, ~inside] = np.nan
+    return out
+
+
+def mean(window: FloatArray, axis: int = 1) -> FloatArray:
+    """Mean of the known values."""
+    valid = ~np.isnan(window)
+    return ratio(np.where(valid, window, 0).sum(axis=axis, dtype=np.float64), valid.sum(axis=axis))
+
+
+def weighted_mean(window: FloatArray, weights: FloatArray) -> FloatArray:
+    """Mean of the known values with one weight a column."""
+    valid = ~np.isnan(window)
+    return ratio(np.where(valid, window, 0) @ weights, valid.astype(np.float32) @ weights)
+
+
+def deviation(window: FloatArray) -> FloatArray:
+    """Population standard deviation of the known values."""
+    centred = window - mean(window)[:, None]
+    return np.sqrt(mean(centred * centred))
+
+
+def median(window: FloatArray) -> FloatArray:
+    """Median of the known values along the last axis."""
+    ordered = np.sort(window, axis=-1)  # unknown values go last
+    count = (~np.isnan(window)).sum(axis=-1, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=-1)
+    high = np.take_along_axis(ordered, np.minimum(count // 2, window.shape[-1] - 1), axis=-1)
+    middle = ((low + high) / 2)[..., 0]
+    return np.where(count[..., 0] > 0, middle, np.nan).astype(np.float32)
+
+
+def share_positive(window: FloatArray) -> FloatArray:
+    """Share of the known values that are above zero."""
+    valid = ~np.isnan(window)
+    return ratio((window > 0).sum(axis=1), valid.sum(axis=1))
+
+
+def last_valid_mean(values: FloatArray, periods: int) -> FloatArray:
+    """Mean of the last `periods` known values, however far back they lie."""
+    valid = ~np.isnan(values)
+    after = np.cumsum(valid[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
+    return mean(np.where(valid & (after <= periods), values, np.nan).astype(np.float32))
+
+
+def periods_since(event: npt.NDArray[np.bool_]) -> FloatArray:
+    """Columns since the last true one (0 = the last column itself), NaN where there was none."""
+    if event.shape[1] == 0:
+        return np.full(event.shape[0], np.nan, dtype=np.float32)
+    back = np.argmax(event[:, ::-1], axis=1).astype(np.float32)
+    return np.where(event.any(axis=1), back, np.nan).astype(np.float32)

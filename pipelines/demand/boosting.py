@@ -1,0 +1,148 @@
+"""Global gradient-boosted trees: one model for the mean and one an anchor quantile, on shared bins.
+
+Direct: the horizon is a feature, every row carries what is known of its own target period. The target is demand in
+units of the series' scale.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+ANCHORS = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Booster:
+    """How the trees are grown.
+
+    Attributes:
+        trees: Boosting rounds of the mean; quantiles take as many.
+        seed: Seed of row and column sampling.
+        threads: Threads; the result depends on their number, so it is fixed.
+        learning_rate: Shrinkage a tree.
+        leaves: Leaves a tree.
+        bins: Bins a feature.
+    """
+
+    trees: int
+    seed: int
+    threads: int
+    learning_rate: float = 0.08
+    leaves: int = 31
+    bins: int = 63
+    min_leaf: int = 60
+
+    def parameters(self, rows: int) -> dict[str, Any]:
+        """LightGBM's parameters for a training set of this many rows."""
+        return {
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.leaves,
+            "max_bin": self.bins,
+            "min_data_in_leaf": max(2, min(self.min_leaf, rows // 20)),
+            "min_data_in_bin": 3,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "feature_fraction": 0.6,
+            "cat_smooth": 30.0,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": self.threads,
+            "feature_pre_filter": False,
+            "verbosity": -1,
+        }
+
+
+@dataclass
+class Boosting:
+    """Fitted trees: the mean and the anchor quantiles of scaled demand.
+
+    Attributes:
+        mean: Booster text of the mean (Tweedie deviance).
+        quantiles: Anchor → booster text.
+        features: Feature names in the boosters' order.
+    """
+
+    mean: Any
+    quantiles: dict[float, Any]
+    features: list[str]
+
+    @classmethod
+    def fit(
+        cls,
+        rows: pl.DataFrame,
+        target: FloatArray,
+        weight: FloatArray,
+        features: list[str],
+        categorical: list[str],
+        grow: Booster,
+    ) -> Boosting:
+        """Grow the trees.
+
+        Args:
+            rows: Feature rows, Float32 columns.
+            target: Scaled demand, ≥ 0, one a row.
+            weight: Row weights.
+            features: Columns to learn from.
+            categorical: Those of them that hold codes.
+            grow: How the trees are grown.
+        """
+        import lightgbm as lgb
+
+        parameters = grow.parameters(rows.height)
+        data = lgb.Dataset(
+            rows.select(features).to_numpy(),
+            label=target,
+            weight=weight,
+            feature_name=list(features),
+            categorical_feature=[name for name in categorical if name in features],
+            params=parameters,
+            free_raw_data=True,
+        ).construct()
+        tweedie = parameters | {"objective": "tweedie", "tweedie_variance_power": 1.2}
+        mean = lgb.train(tweedie, data, num_boost_round=grow.trees)
+        quantiles = {}
+        for anchor in ANCHORS:
+            objective = parameters | {"objective": "quantile", "alpha": anchor}
+            quantiles[anchor] = lgb.train(objective, data, num_boost_round=grow.trees)
+        return cls(mean, quantiles, list(features))
+
+    def predict(self, rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
+        """Scaled mean (rows) and scaled anchor quantiles (rows × anchors, ascending), both ≥ 0."""
+        matrix = rows.select(self.features).to_numpy()
+        mean = np.asarray(self.mean.predict(matrix), dtype=np.float64)
+        anchors = np.column_stack([booster.predict(matrix) for booster in self.quantiles.values()])
+        return np.maximum(mean, 0), np.sort(np.maximum(anchors, 0), axis=1)
+
+    def importance(self) -> pl.DataFrame:
+        """Gain of each feature in the mean and in the median, as shares."""
+        columns = {"mean": self.mean, "median": self.quantiles[0.5]}
+        gains = {name: booster.feature_importance("gain") for name, booster in columns.items()}
+        shares = {name: gain / max(gain.sum(), 1e-12) for name, gain in gains.items()}
+        return pl.DataFrame({"feature": self.features, **shares}).sort("mean", "feature", descending=[True, False])
+
+    def to_dir(self, folder: Path) -> None:
+        """Write each booster as LightGBM's own text."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.mean.save_model(folder / "mean.txt")
+        for anchor, booster in self.quantiles.items():
+            booster.save_model(folder / f"quantile_{anchor:g}.txt")
+        (folder / "boosting.json").write_text(json.dumps({"features": self.features, "anchors": list(self.quantiles)}))
+
+    @classmethod
+    def from_dir(cls, folder: Path) -> Boosting:
+        """Read what `to_dir` wrote."""
+        import lightgbm as lgb
+
+        facts = json.loads((folder / "boosting.json").read_text())
+        quantiles = {anchor: lgb.Booster(model_file=folder / f"quantile_{anchor:g}.txt") for anchor in facts["anchors"]}
+        return cls(lgb.Booster(model_file=folder / "mean.txt"), quantiles, facts["features"])
