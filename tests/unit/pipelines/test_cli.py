@@ -24,6 +24,9 @@ def test_libraries_are_told_not_to_report_home():
     assert done.stdout.split() == ["1", "true"]
 
 
+DEMAND = "shop: tea\ndata_dir: d\nsources: [{table: demand, path: none.parquet}]\n"
+
+
 @pytest.mark.parametrize(
     ("content", "said", "exit_code"),
     [
@@ -34,7 +37,7 @@ def test_libraries_are_told_not_to_report_home():
             "did you mean 'demand'",
             2,
         ),
-        ("shop: tea\ndata_dir: d\nsources: [{table: demand, path: none.parquet}]", "none.parquet", 3),
+        (DEMAND, "none.parquet", 3),
     ],
 )
 def test_what_a_user_can_mend_is_said_without_a_traceback(tmp_path, content, said, exit_code):
