@@ -1,0 +1,240 @@
+"""Replenishment as a job: forecasts and stock of the lake in, proposed orders out."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from features.calendar import Grid
+from features.tables import TABLES
+from pipelines.errors import NotEnoughDataError, PurveyError
+from pipelines.lake import Lake
+from pipelines.settings import Settings
+from pipelines.summary import Summary
+from pipelines.supply.illustration import illustrate
+from pipelines.supply.replenishment import Proposal, Situation, replenishment
+
+_PRICE_PERIOD = "365d"
+_TOP_LINES = 10
+
+
+def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out: str | Path | None = None) -> Summary:
+    """Propose what to order at the opening of a day.
+
+    Uses the newest forecasts issued on or before that day. Without `out` the lines replace those proposed for the same
+    day before (running twice changes nothing); with `out` they are written to that file and nowhere else.
+
+    Args:
+        settings: The shop.
+        lake: Its tables.
+        as_of: The day; default: the day the newest forecasts were issued.
+        out: A parquet file.
+
+    Raises:
+        NotEnoughDataError: There are no forecasts that old, or no stock to replenish.
+    """
+    grid = Grid(settings.demand.frequency, date(1970, 1, 1))
+    forecasts, lead_time_demand = _newest_issue(lake, as_of)
+    day: date = as_of or forecasts["issued_on"].item(0)
+    made_up = not settings.has("stock") and settings.supply.illustrative is not None
+    summary = Summary(job="replenish")
+    if made_up:
+        tables = illustrate(
+            forecasts, settings.supply, keys=settings.demand.series, as_of=day, days_a_period=grid.days_a_period
+        )
+        stock, open_supply, terms = tables.stock, tables.open_supply, tables.supply_terms
+        summary.notes.append("Stock, open supply and terms are an illustration made from a seed, not records.")
+    else:
+        stock, open_supply, terms = _snapshots(settings, lake)
+    situation = Situation(
+        as_of=day,
+        forecasts=forecasts,
+        lead_time_demand=lead_time_demand,
+        stock=stock,
+        open_supply=open_supply,
+        supply_terms=terms,
+        prices=selling_prices(settings, lake, day),
+    )
+    proposal = replenishment(
+        situation,
+        settings.supply,
+        keys=settings.demand.series,
+        days_a_period=grid.days_a_period,
+        currency=settings.currency,
+        seed=settings.seed,
+        threads=settings.threads,
+    )
+    orders = proposal.orders
+    schema = TABLES["replenishment"].schema_with(dict(orders.schema), tuple(settings.demand.series))
+    orders = schema.validate(orders)
+    if out is not None:
+        _write_file(orders, Path(out))
+        summary.wrote[str(out)] = orders.height
+    else:
+        if made_up:
+            for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
+                summary.wrote[name] = lake.replace(name, frame).version
+        summary.changed = _write_day(lake, orders, day, settings)
+        summary.wrote["replenishment"] = lake.version("replenishment")
+    summary.read = lake.versions(["forecasts", "lead_time_demand", *(() if made_up else _SNAPSHOTS)])
+    _tell(summary, proposal, situation, settings)
+    return summary
+
+
+_SNAPSHOTS = ("stock", "open_supply", "supply_terms")
+
+
+def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
+    """Mean selling price of each series over the year before a day: key columns and `price`; empty where unknown."""
+    keys = settings.demand.series
+    for table, at, weight, price in (
+        ("demand", pl.col("period"), "quantity", "price"),
+        (
+            "order_lines",
+            pl.col("ordered_at").dt.convert_time_zone(settings.timezone).dt.date(),
+            "quantity",
+            "unit_price",
+        ),
+    ):
+        if not lake.exists(table):
+            continue
+        rows = lake.scan(table)
+        columns = rows.collect_schema().names()
+        if not {*keys, price} <= set(columns):
+            continue
+        if "kind" in columns:
+            rows = rows.filter(pl.col("kind") == "sale")
+        found = (
+            rows.with_columns(at=at)
+            .filter(pl.col("at") < as_of, pl.col("at") >= pl.lit(as_of).dt.offset_by(f"-{_PRICE_PERIOD}"))
+            .filter(pl.col(price) > 0, pl.col(weight) > 0)
+            .group_by(keys)
+            .agg(price=(pl.col(price) * pl.col(weight)).sum() / pl.col(weight).sum())
+            .collect()
+            .sort(keys)
+        )
+        if found.height:
+            return found.with_columns(pl.col("price").round(6))
+    types = lake.scan("lead_time_demand").collect_schema()
+    return pl.DataFrame(schema={**{key: types[key] for key in keys}, "price": pl.Float64()})
+
+
+def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    remedy = "run `purvey forecast` (or `purvey run` for the whole flow) first"
+    if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
+        raise NotEnoughDataError("There are no forecasts to replenish from.", file=lake.url, remedy=remedy)
+    sums, periods = lake.scan("lead_time_demand"), lake.scan("forecasts")
+    if as_of is not None:
+        sums = sums.filter(pl.col("issued_on") <= as_of)
+    newest = sums.select(pl.col("issued_on").max()).collect().item()
+    if newest is None:
+        raise NotEnoughDataError(f"No forecasts were issued on or before {as_of}.", file=lake.url, remedy=remedy)
+    issue = pl.col("issued_on") == newest
+    return periods.filter(issue).collect(), sums.filter(issue).collect()
+
+
+def _snapshots(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    if not lake.exists("stock"):
+        raise NotEnoughDataError(
+            "There is no stock to replenish.",
+            file=lake.url,
+            remedy="name a stock table under `sources` and run `purvey ingest`, or set supply.illustrative",
+        )
+    keys = settings.demand.series
+    types = lake.scan("stock").collect_schema()
+    stock, open_supply, terms = (
+        lake.read(name)
+        if lake.exists(name)
+        else TABLES[name].schema.create_empty().with_columns(pl.lit(None, dtype=types[key]).alias(key) for key in keys)
+        for name in _SNAPSHOTS
+    )
+    return stock, open_supply, terms
+
+
+def _write_day(lake: Lake, orders: pl.DataFrame, as_of: date, settings: Settings) -> bool:
+    """Put the day's lines into the lake; a line of an earlier run of the same day that is no more goes."""
+    keys = TABLES["replenishment"].keys(tuple(settings.demand.series))
+    if lake.exists("replenishment"):
+        before = lake.read("replenishment")
+        gone = before.filter(pl.col("as_of") == as_of).join(orders, on=keys, how="anti")
+        if gone.height:
+            kept = before.join(gone, on=keys, how="anti").join(orders, on=keys, how="anti")
+            return lake.replace("replenishment", pl.concat([kept, orders.select(kept.columns)])).changed > 0
+    return lake.merge("replenishment", orders, keys).changed > 0
+
+
+def _write_file(orders: pl.DataFrame, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        orders.write_parquet(file)
+    except OSError as error:
+        raise PurveyError(
+            f"The orders cannot be written: {error}", file=file, remedy="check the path, free space and permissions"
+        ) from error
+
+
+def _tell(summary: Summary, proposal: Proposal, situation: Situation, settings: Settings) -> None:
+    orders, facts = proposal.orders, proposal.facts
+    placed = orders.filter(pl.col("quantity") > 0)
+    money = settings.currency
+    summary.figures |= {
+        "as_of": situation.as_of,
+        "issued_on": situation.issued_on,
+        "run": orders["run"].item(0) if orders.height else None,
+        "lines": orders.height,
+        "lines_to_order": placed.height,
+        "units_to_order": float(placed["quantity"].sum()),
+        f"expected_cost_without_orders_{money}": round(float(orders["expected_cost_at_zero"].sum()), 2),
+        f"expected_cost_{money}": round(float(orders["expected_cost"].sum()), 2),
+        f"expected_cost_without_constraints_{money}": round(float(orders["expected_cost_unconstrained"].sum()), 2),
+        "mean_stock_out_risk_before": round(float(orders["stock_out_risk_before"].mean() or 0), 4),  # type: ignore[arg-type]
+        "mean_stock_out_risk": round(float(orders["stock_out_risk"].mean() or 0), 4),  # type: ignore[arg-type]
+    }
+    saved = (pl.col("expected_cost_at_zero") - pl.col("expected_cost")).round(2)
+    summary.tables["what not ordering would cost most"] = (
+        placed.with_columns(cost_of_not_ordering=saved)
+        .sort(
+            "cost_of_not_ordering", *settings.demand.series, descending=[True] + [False] * len(settings.demand.series)
+        )
+        .select(
+            *settings.demand.series,
+            "supplier_id",
+            "quantity",
+            "receive_on",
+            "cost_of_not_ordering",
+            pl.col("stock_out_risk_before", "stock_out_risk").round(2),
+            "binding_constraint",
+        )
+        .head(_TOP_LINES)
+    )
+    summary.tables["what decided the quantity"] = (
+        orders.group_by("binding_constraint")
+        .agg(lines=pl.len(), units=pl.col("quantity").sum())
+        .sort("lines", "binding_constraint", descending=[True, False])
+    )
+    summary.notes += _notes(proposal, situation, facts)
+
+
+def _notes(proposal: Proposal, situation: Situation, facts: dict[str, int]) -> list[str]:
+    stock_days = situation.stock["as_of"].unique().sort()
+    other_day = [day for day in stock_days if day != situation.as_of]
+    said = {
+        "series have stock but no forecast and are not decided": proposal.without_forecast.height,
+        "series have a forecast but no stock record and are not decided": proposal.without_stock.height,
+        "series have no supply terms and take the defaults of the configuration": facts["default_terms"],
+        "series have neither costs nor a selling price; a price of 1 stands in": facts["no_price"],
+        "series have several suppliers; the cheapest was taken": facts["several_suppliers"],
+        "series have a protection interval beyond the forecast; demand goes on at its mean rate": facts[
+            "beyond_horizon"
+        ],
+        "open orders are overdue and expected today": facts["overdue_receipts"],
+    }
+    notes = [f"{count} {what}." for what, count in said.items() if count]
+    if other_day:
+        days = ", ".join(str(day) for day in other_day[:3])
+        notes.append(f"Stock is of {days}, not of {situation.as_of}: what was sold or received between is not in it.")
+    if situation.issued_on < situation.as_of:
+        notes.append(f"The newest forecasts by {situation.as_of} were issued on {situation.issued_on}.")
+    return notes

@@ -1,0 +1,177 @@
+"""Sample paths of cumulative demand, drawn so that every sum keeps the distribution that was forecast for it.
+
+The quantiles of demand summed over the next 1 … H periods say how large each sum may be, not how the sums hang
+together. A Gaussian copula joins them: its correlations are those that the variances of the sums and of the single
+periods imply. All series share one set of quasi-random ranks, so a decision depends on nothing but its own line.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import gammaincinv, ndtr, ndtri
+
+Array = npt.NDArray[np.float64]
+
+_SPREAD_RANKS = (np.arange(16) + 0.5) / 16
+
+
+def ranks(paths: int, horizon: int, seed: int) -> Array:
+    """Quasi-random ranks shared by all series: a scrambled Sobol sequence.
+
+    Args:
+        paths: How many paths; a power of two keeps every margin evenly covered.
+        horizon: Periods ahead.
+        seed: Seed of the scrambling.
+
+    Returns:
+        Ranks in (0, 1), shape (1 + horizon, paths): row 0 draws the lead time, row k the demand of period k.
+    """
+    from scipy.stats import qmc
+
+    drawn = qmc.Sobol(1 + horizon, scramble=True, rng=seed).random(paths)
+    return np.asarray(np.clip(np.ascontiguousarray(drawn.T), 1e-9, 1 - 1e-9))
+
+
+def demand_at(rank: Array, levels: Array, quantiles: Array, mean: Array) -> Array:
+    """Inverse distribution function of demand, from its quantiles.
+
+    Linear between the quantiles and down to a floor of zero below the lowest; quantiles at zero are an atom. Above
+    the highest quantile the tail is exponential through the two highest, or, where these coincide, the exponential
+    that restores the mean.
+
+    Args:
+        rank: Probabilities, shape (n, m) or (1, m).
+        levels: Levels of the quantiles, ascending, at most three decimals, shape (q,).
+        quantiles: Units, shape (n, q); made non-negative and ascending here.
+        mean: Units, shape (n,).
+
+    Returns:
+        Units, shape (n, m).
+
+    Example:
+        >>> levels, quantiles = np.array([0.25, 0.5, 0.75]), np.array([[0.0, 0.0, 4.0]])
+        >>> demand_at(np.array([[0.4, 0.625]]), levels, quantiles, np.array([2.0])).tolist()
+        [[0.0, 2.0]]
+    """
+    values = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
+    if len(levels) > 1:
+        slope = (values[:, 1] - values[:, 0]) / (levels[1] - levels[0])
+        floor = np.maximum(values[:, 0] - slope * levels[0], 0.0)
+    else:
+        floor = np.zeros(len(values))
+    knots = np.concatenate([[0.0], levels])
+    values = np.column_stack([floor, values])
+    segment = _segment_of_thousandth(knots)[(rank * 1000).astype(np.int64)]
+    segment = np.broadcast_to(segment, (len(values), rank.shape[1]))
+    low = np.take_along_axis(values, segment, axis=1)
+    rise = np.diff(values, axis=1) / np.diff(knots)
+    inside = low + np.take_along_axis(rise, segment, axis=1) * (np.minimum(rank, knots[-1]) - knots[segment])
+    beyond = np.log((1 - knots[-1]) / np.minimum(1 - rank, 1 - knots[-1]))
+    return np.asarray(inside + _tail_scale(knots, values, mean)[:, None] * beyond)
+
+
+def _segment_of_thousandth(knots: Array) -> npt.NDArray[np.int64]:
+    """The segment between knots that holds each thousandth of probability."""
+    thousandths = (np.arange(1000) + 0.5) / 1000
+    return np.clip(np.searchsorted(knots, thousandths, side="right") - 1, 0, len(knots) - 2)
+
+
+def _tail_scale(knots: Array, values: Array, mean: Array) -> Array:
+    """Scale of the exponential tail above the highest knot, in units, shape (n,)."""
+    tail = 1 - knots[-1]
+    through_two = (values[:, -1] - values[:, -2]) / np.log((1 - knots[-2]) / tail)
+    body = ((values[:, 1:] + values[:, :-1]) / 2 * np.diff(knots)).sum(axis=1)
+    restoring_mean = np.maximum((mean - body) / tail - values[:, -1], 0.0)
+    return np.asarray(np.where(values[:, -1] > values[:, -2], through_two, restoring_mean))
+
+
+def spread(levels: Array, quantiles: Array, mean: Array) -> Array:
+    """Standard deviation of demand that its quantiles imply, units, shape of `mean`."""
+    flat = demand_at(_SPREAD_RANKS[None, :], levels, quantiles.reshape(-1, len(levels)), mean.reshape(-1))
+    return np.asarray(flat.std(axis=1).reshape(mean.shape))
+
+
+def link(sums: Array, periods: Array) -> Array:
+    """Correlation of each cumulative sum with the one a period shorter.
+
+    From Var(C_k − C_{k−1}) = Var(C_k) + Var(C_{k−1}) − 2 Cov; never below what independent periods give, so that
+    noise in the variances cannot make a good week announce a bad one.
+
+    Args:
+        sums: Standard deviations of demand summed over 1 … K periods, shape (n, K).
+        periods: Standard deviations of the single periods 1 … K, shape (n, K).
+
+    Returns:
+        Correlations in [0, 1], shape (n, K); the first is 0.
+    """
+    shorter, longer = sums[:, :-1], sums[:, 1:]
+    product = np.where(shorter * longer > 0, shorter * longer, 1.0)
+    implied = (shorter**2 + longer**2 - periods[:, 1:] ** 2) / (2 * product)
+    independent = np.minimum(shorter / np.where(longer > 0, longer, 1.0), 1.0)
+    known = np.where(shorter * longer > 0, np.clip(implied, independent, 1.0), 0.0)
+    return np.column_stack([np.zeros(len(sums)), known])
+
+
+def sample_paths(rank: Array, levels: Array, quantiles: Array, mean: Array, correlation: Array) -> Array:
+    """Paths of cumulative demand.
+
+    Args:
+        rank: Ranks of periods 1 … K, shape (K, paths).
+        levels: Levels of the quantiles, shape (q,).
+        quantiles: Of demand summed over 1 … K periods, shape (n, K, q), units.
+        mean: Of the same sums, shape (n, K), units.
+        correlation: From `link`, shape (n, K).
+
+    Returns:
+        Units, shape (n, K + 1, paths); [:, 0] is zero and no path ever falls.
+    """
+    lines, horizon, _ = quantiles.shape
+    scores = ndtri(rank)
+    paths = np.zeros((lines, horizon + 1, rank.shape[1]))
+    score = np.zeros((lines, rank.shape[1]))
+    for k in range(horizon):
+        kept = correlation[:, k, None]
+        score = kept * score + np.sqrt(1 - kept**2) * scores[k]
+        until = demand_at(ndtr(score), levels, quantiles[:, k], mean[:, k])
+        paths[:, k + 1] = np.maximum(until, paths[:, k])
+    return paths
+
+
+def lead_times(rank: Array, mean: Array, deviation: Array) -> Array:
+    """Lead times of each path: gamma with this mean and standard deviation, the mean itself where that is zero.
+
+    Args:
+        rank: Shape (paths,).
+        mean: Any unit of time, shape (n,).
+        deviation: The same unit, shape (n,).
+
+    Returns:
+        The same unit, shape (n, paths).
+    """
+    varies = (deviation > 0) & (mean > 0)
+    shape = np.where(varies, (mean / np.where(varies, deviation, 1.0)) ** 2, 1.0)
+    drawn = gammaincinv(shape[:, None], rank[None, :]) * (mean / shape)[:, None]
+    return np.where(varies[:, None], drawn, mean[:, None])
+
+
+def until(paths: Array, time: Array) -> Array:
+    """Cumulative demand up to any moment: linear within a period, at the path's mean rate beyond the last.
+
+    Args:
+        paths: From `sample_paths`, shape (n, K + 1, paths).
+        time: Periods since the forecast was issued, shape (n, 1) or (n, paths).
+
+    Returns:
+        Units, shape (n, paths).
+    """
+    horizon = paths.shape[1] - 1
+    whole = np.minimum(time.astype(np.int64), horizon - 1)
+    part = np.minimum(time, horizon) - whole
+    if time.shape[1] == 1:
+        rows = np.arange(len(paths))
+        low, high = paths[rows, whole[:, 0]], paths[rows, whole[:, 0] + 1]
+    else:
+        low = np.take_along_axis(paths, whole[:, None], axis=1)[:, 0]
+        high = np.take_along_axis(paths, whole[:, None] + 1, axis=1)[:, 0]
+    return np.asarray((low + (high - low) * part) * np.maximum(time / horizon, 1.0))
