@@ -1,0 +1,225 @@
+"""One source taken in: every row of every file becomes good, excluded by a named rule, or quarantined."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from features.calendar import Grid
+from pipelines.errors import SourceError
+from pipelines.ingest.adapters import Adapter, adapter_of
+from pipelines.ingest.casting import as_text, cast
+from pipelines.ingest.mapping import complete_order_lines, rename, types_of
+from pipelines.ingest.sources import ROW, Extract, nearest
+from pipelines.ingest.validate import REASONS, Verdict, judge
+from pipelines.settings import Settings, Source
+
+FILE = "_file"
+DUPLICATE = "exact_duplicate"
+LINE_NO = "_line_no"  # kept beside a raw row whose line number was counted: alone it could not be counted again
+NO_RULES = {ROW: pl.Int64(), "rule": pl.String()}
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What became of one file.
+
+    Attributes:
+        extract: The file or query.
+        lines_in: Its rows.
+        good: Rows that keep all rules, in the table's columns.
+        excluded: `_row`, `rule`: rows a stated rule sets aside.
+        quarantined: `_row`, `rules` (reasons in words), `raw` (the row as it came, as JSON).
+        states_known_at: Whether the source itself says when each row was known.
+    """
+
+    extract: Extract
+    lines_in: int
+    good: pl.DataFrame
+    excluded: pl.DataFrame
+    quarantined: pl.DataFrame
+    states_known_at: bool = False
+
+    @property
+    def table(self) -> str:
+        """The table its good rows go to."""
+        return self.extract.source.table
+
+    @property
+    def returns(self) -> int:
+        """How many good rows are returns."""
+        return self.good.filter(kind="return").height if self.table == "order_lines" else 0
+
+    @property
+    def bad_share(self) -> float:
+        """Share of its rows that are quarantined."""
+        return self.quarantined.height / self.lines_in if self.lines_in else 0.0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one source: its files, and tables that an adapter made beside them."""
+
+    source: Source
+    intakes: list[Intake]
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Door:
+    """What decides on a row besides the row itself.
+
+    Attributes:
+        settings: The shop.
+        now: The moment (UTC).
+        periods: Periods of demand known so far: with those of the file they tell the grid.
+        kept: Table → column → type of what is already in the lake.
+    """
+
+    settings: Settings
+    now: datetime
+    periods: pl.Series = field(default_factory=lambda: pl.Series("period", [], pl.Date))
+    kept: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Key columns of a demand series."""
+        return tuple(self.settings.demand.series)
+
+
+def take(source: Source, frames: Sequence[tuple[Extract, pl.DataFrame]], door: Door) -> Taken:
+    """Map, cast, complete and judge the rows of a source's files.
+
+    Args:
+        source: The part of the configuration.
+        frames: Each file with its rows (and `_row`).
+        door: What decides besides the rows.
+
+    Raises:
+        SourceError: A column is missing.
+        ConfigError: There is no such adapter.
+    """
+    adapter = adapter_of(source)
+    if adapter is None:
+        return Taken(source, [_take_mapped(source, extract, raw, door) for extract, raw in frames])
+    return _take_adapted(source, adapter, frames, door)
+
+
+def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door) -> Intake:
+    renamed = rename(raw, source, door.series, extract.name)
+    types = types_of(renamed, source, door.series, door.kept.get(source.table, {}))
+    typed, refused = cast(renamed, types, door.settings.timezone)
+    counted = source.table == "order_lines" and "line_no" not in typed.columns
+    if source.table == "order_lines":
+        typed = complete_order_lines(typed)
+        if counted and LINE_NO in raw.columns:
+            typed = typed.with_columns(line_no=raw[LINE_NO].cast(pl.Int64))
+    once = _without_copies(raw)
+    candidates = typed.join(refused, on=ROW, how="anti").join(once, on=ROW, how="semi", maintain_order="left")
+    rows = _without_copies(candidates)
+    refused = refused.join(once, on=ROW, how="semi", maintain_order="left")
+    excluded = pl.concat(
+        [raw.join(once, on=ROW, how="anti").select(ROW), candidates.join(rows, on=ROW, how="anti").select(ROW)]
+    )
+    excluded = excluded.sort(ROW).with_columns(rule=pl.lit(DUPLICATE))
+    verdict = _judge(source.table, rows, door)
+    lines = typed.select(ROW, **{LINE_NO: "line_no"}) if counted else None
+    return _intake(extract, raw, verdict, refused, excluded, lines)
+
+
+def _without_copies(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of rows equal in all but their number the first."""
+    content = [name for name in rows.columns if name != ROW]
+    return rows.unique(subset=content, keep="first", maintain_order=True)
+
+
+def _take_adapted(
+    source: Source, adapter: Adapter, frames: Sequence[tuple[Extract, pl.DataFrame]], door: Door
+) -> Taken:
+    typed, refusals = [], []
+    for number, (extract, raw) in enumerate(frames):
+        rows, refused = cast(_columns(source, adapter, extract, raw), adapter.columns, door.settings.timezone)
+        typed.append(rows.with_columns(pl.lit(number, dtype=pl.Int32).alias(FILE)))
+        refusals.append(refused)
+    adapted = adapter.adapt(pl.concat(typed, how="vertical_relaxed"))
+    del typed
+    intakes, brought = [], []
+    for number, (extract, raw) in enumerate(frames):
+        lines = adapted.filter(pl.col(FILE) == number)
+        if LINE_NO in raw.columns:
+            lines = lines.with_columns(line_no=raw[LINE_NO].cast(pl.Int64))
+        judged = lines.join(refusals[number], on=ROW, how="anti")
+        excluded = judged.filter(pl.col("rule").is_not_null()).select(ROW, "rule")
+        going_on = judged.filter(pl.col("rule").is_null())
+        verdict = _judge(adapter.table, going_on, door)
+        unknown = adapter.unknown(going_on)
+        verdict = Verdict(verdict.good.join(unknown, on=ROW, how="anti"), pl.concat([verdict.reasons, unknown]))
+        counted = lines.select(ROW, **{LINE_NO: "line_no"})
+        intakes.append(_intake(extract, raw, verdict, refusals[number], excluded, counted))
+        brought.append(lines.join(verdict.good, on=ROW, how="semi"))
+    return Taken(source, intakes, adapter.attributes(pl.concat(brought)))
+
+
+def _columns(source: Source, adapter: Adapter, extract: Extract, raw: pl.DataFrame) -> pl.DataFrame:
+    wanted = {name: source.columns.get(name, name) for name in adapter.columns}
+    for name, original in wanted.items():
+        if original not in raw.columns:
+            raise SourceError(
+                f"The adapter {source.adapter} needs the column {original!r}; the file has none of that name.",
+                file=extract.name,
+                column=name,
+                remedy=nearest([column for column in raw.columns if column != ROW], original),
+            )
+    return raw.select(ROW, **{name: pl.col(original) for name, original in wanted.items()})
+
+
+def _judge(table: str, rows: pl.DataFrame, door: Door) -> Verdict:
+    if table == "order_lines":  # for the rules; what was not stated is decided when the row is written
+        at = pl.col("ordered_at")
+        rows = rows.with_columns(known_at=pl.col("known_at").fill_null(at) if "known_at" in rows.columns else at)
+    return judge(table, rows, door.series, door.now, _grid(table, rows, door))
+
+
+def _grid(table: str, rows: pl.DataFrame, door: Door) -> Grid | None:
+    if table not in ("demand", "covariates"):
+        return None
+    own = table == "demand" or door.periods.is_empty()
+    labels = pl.concat([door.periods, rows["period"]]) if own else door.periods
+    demand = door.settings.demand
+    return (
+        None if labels.null_count() == len(labels) else Grid.from_labels(demand.frequency, labels, demand.period_label)
+    )
+
+
+def _intake(
+    extract: Extract,
+    raw: pl.DataFrame,
+    verdict: Verdict,
+    refused: pl.DataFrame,
+    excluded: pl.DataFrame,
+    counted: pl.DataFrame | None,
+) -> Intake:
+    reasons = pl.concat([refused, verdict.reasons.cast(REASONS)]).unique(maintain_order=True)  # type: ignore[arg-type]
+    why = reasons.group_by(ROW).agg(rules=pl.col("reason").str.join("; ")).sort(ROW)
+    return Intake(
+        extract,
+        lines_in=raw.height,
+        good=verdict.good.drop(ROW),
+        excluded=excluded.cast(NO_RULES),  # type: ignore[arg-type]
+        quarantined=_with_raw(why, raw, counted),
+        states_known_at="known_at" in extract.source.columns or "known_at" in raw.columns,
+    )
+
+
+def _with_raw(why: pl.DataFrame, raw: pl.DataFrame, counted: pl.DataFrame | None) -> pl.DataFrame:
+    """Each bad row as it came, all values as text, so that it can be read again as csv is."""
+    rows = raw.join(why, on=ROW, how="semi", maintain_order="left")
+    if counted is not None and LINE_NO not in rows.columns:
+        rows = rows.join(counted, on=ROW, how="left", maintain_order="left")
+    text = rows.select(as_text(pl.col(name), dtype).alias(name) for name, dtype in rows.schema.items() if name != ROW)
+    as_json = pl.Series("raw", [json.dumps(row, ensure_ascii=False) for row in text.iter_rows(named=True)], pl.String)
+    return rows.select(ROW).with_columns(as_json).join(why, on=ROW).select(ROW, "rules", "raw")

@@ -1,0 +1,154 @@
+"""Data intake: check the sources, take in what is new, try quarantined rows again.
+
+Order of a run: find files and their digests; leave out what the ledger knows; read, map, cast and judge everything; stop
+if too much of a file is bad; only then write, the ledger last. Killed at any moment, the next run completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+
+from pipelines.errors import DataError
+from pipelines.ingest import ledger
+from pipelines.ingest.adapters import ADAPTERS
+from pipelines.ingest.intake import DUPLICATE, Door, Intake, Taken, take
+from pipelines.ingest.landing import door, land
+from pipelines.ingest.quarantine import quarantine_list, quarantine_replay, quarantine_show
+from pipelines.ingest.sources import ROW, Extract, find
+from pipelines.lake import Lake
+from pipelines.settings import Settings
+from pipelines.summary import Summary, progress
+
+__all__ = ["check", "ingest", "quarantine_list", "quarantine_replay", "quarantine_show"]
+
+
+def check(settings: Settings) -> Summary:
+    """Read and judge every source as `ingest` would, and write nothing.
+
+    Raises:
+        SourceError: A source cannot be read or lacks a column.
+        DataError: More of a file is bad than the configuration allows.
+    """
+    found = [find(source, settings) for source in settings.sources]
+    taken = _take([extracts for extracts in found if extracts], Door(settings, datetime.now(UTC)))
+    intakes = [intake for one in taken for intake in one.intakes]
+    summary = _summary("check", intakes)
+    summary.changed = False
+    summary.notes.insert(0, "Configuration and sources are in order; nothing was written.")
+    return summary
+
+
+def ingest(settings: Settings, lake: Lake) -> Summary:
+    """Take in files that are new or changed.
+
+    Raises:
+        SourceError: A source cannot be read or lacks a column. Nothing was written.
+        DataError: More of a file is bad than the configuration allows. Nothing was written.
+        LakeError: The lake cannot be written; the same command completes it later.
+    """
+    now = datetime.now(UTC)
+    batches = lake.read_or_empty("batches")
+    found = [find(source, settings) for source in settings.sources]
+    new = [ledger.due(extracts, batches) for extracts in found]
+    if not any(new):
+        known = {extract.name: "already ingested" for extracts in found for extract in extracts}
+        return Summary("ingest", read=known, figures={"lines_in": 0, "new_rows": 0}, changed=False)
+    taken = _take([extracts for extracts in new if extracts], door(settings, lake, now))
+    written = land(settings, lake, taken, now)
+    intakes = [intake for one in taken for intake in one.intakes]
+    ledger.write(lake, intakes, now)
+    summary = _summary("ingest", intakes)
+    for extract in (extract for extracts in found for extract in extracts):
+        summary.read.setdefault(extract.name, "already ingested")
+    for result in written:
+        summary.wrote[result.table] = summary.wrote.get(result.table, 0) + result.changed
+    summary.figures["new_rows"] = sum(result.inserted for result in written)
+    summary.figures["corrected_rows"] = sum(result.updated for result in written)
+    if "order_lines" in summary.wrote:
+        summary.figures |= _matched(lake)
+    return summary
+
+
+def _take(sources: Sequence[Sequence[Extract]], door: Door) -> list[Taken]:
+    """Read and judge; demand first, because its periods tell the grid of the covariates."""
+    taken = []
+    with progress("taking in", sum(map(len, sources))) as advance:
+        for extracts in sorted(sources, key=lambda extracts: extracts[0].source.table != "demand"):
+            source = extracts[0].source
+            one = take(source, [(extract, extract.read()) for extract in extracts], door)
+            for intake in one.intakes:
+                _refuse_if_bad(intake, door.settings.ingest.max_bad_share)
+                if source.table == "demand":
+                    door = replace(door, periods=pl.concat([door.periods, intake.good["period"]]))
+            taken.append(one)
+            advance(len(extracts))
+    return taken
+
+
+def _refuse_if_bad(intake: Intake, limit: float) -> None:
+    if intake.bad_share <= limit:
+        return
+    first = intake.quarantined.row(0, named=True)
+    raise DataError(
+        f"{intake.quarantined.height:,} of {intake.lines_in:,} rows for {intake.table} break its rules "
+        f"({intake.bad_share:.1%}; ingest.max_bad_share allows {limit:.1%}). Nothing was written.",
+        file=intake.extract.name,
+        row=first[ROW],
+        rule=first["rules"],
+        remedy="mend the file or the `columns:` of this source; `purvey check` shows every kind of bad row",
+    )
+
+
+def _matched(lake: Lake) -> dict[str, int]:
+    links = lake.read("order_lines", columns=["kind", "cancels_order_id"]).filter(kind="return")["cancels_order_id"]
+    return {"returns_in_all": len(links), "returns_matched_to_a_sale": len(links) - links.null_count()}
+
+
+def _summary(job: str, intakes: Sequence[Intake]) -> Summary:
+    balance = ledger.batch_rows(intakes, datetime.now(UTC)).drop("batch", "digest", "ingested_at")
+    total = balance.select(pl.col(pl.Int64).sum()).row(0, named=True)
+    summary = Summary(job, read={intake.extract.name: intake.lines_in for intake in intakes}, figures=total)
+    summary.tables["Lines in = good + returns + excluded + quarantined"] = balance
+    excluded = ledger.exclusion_rows(intakes)
+    if excluded.height:
+        meaning = {DUPLICATE: "equal to a row before it"}
+        for adapter in {one.extract.source.adapter for one in intakes} & set(ADAPTERS):
+            meaning |= ADAPTERS[str(adapter)].rules
+        order = {rule: number for number, rule in enumerate(meaning)}
+        summary.tables["Excluded by rule"] = (
+            excluded.group_by("rule")
+            .agg(pl.col("lines").sum())
+            .sort(pl.col("rule").replace_strict(order, return_dtype=pl.Int64))
+            .with_columns(applies_to=pl.col("rule").replace_strict(meaning, return_dtype=pl.String))
+        )
+    if total["quarantined"]:
+        summary.tables["Quarantined"] = kinds_of_reasons(intakes)
+        summary.notes.append(f"{total['quarantined']:,} rows wait in quarantine: purvey quarantine list")
+    nameless = sum(intake.good["customer_id"].null_count() for intake in intakes if intake.table == "order_lines")
+    if nameless:
+        summary.notes.append(f"{nameless:,} good order lines name no customer: they count as demand, for no customer.")
+    return summary
+
+
+def kinds_of_reasons(intakes: Sequence[Intake]) -> pl.DataFrame:
+    """The kinds of reasons against rows, most frequent first, each with one example."""
+    reasons = [
+        intake.quarantined.select(
+            pl.lit(intake.extract.name).alias("source"),
+            pl.col(ROW).alias("for_example_row"),
+            pl.col("rules").alias("reason"),
+            _kind=pl.col("rules").str.replace_all(r"'[^']*'|-?\d[\d.:TZ-]*", "…"),
+        )
+        for intake in intakes
+    ]
+    return (
+        pl.concat(reasons)
+        .group_by("source", "_kind", maintain_order=True)
+        .agg(rows=pl.len(), for_example_row=pl.col("for_example_row").first(), reason=pl.col("reason").first())
+        .sort("rows", descending=True, maintain_order=True)
+        .select("source", "rows", "for_example_row", "reason")
+    )

@@ -1,0 +1,128 @@
+"""Good rows and bad rows. Every bad row gets its reasons in plain words, with the column and the value.
+
+The rules are those of the table (`features.tables`) and four that need to know the moment or the whole file: nothing
+happened later than tomorrow, demand is not below zero, a period lies on the shop's grid, a key stands once in a file.
+Where one file gives one key two different sets of values nobody can know which is right: all of them are set aside.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+
+from features.calendar import Grid
+from features.tables import TABLES, Table
+from pipelines.ingest.sources import ROW
+
+REASONS = {ROW: pl.Int64(), "reason": pl.String()}
+_HAPPENS = {"order_lines": "ordered_at", "demand": "period", "feedback": "at", "stock": "as_of"}
+_ALLOWED_AHEAD = timedelta(days=1)
+_IN_WORDS = {
+    "kind_is_sale_or_return": "kind '{kind}' is neither sale nor return",
+    "quantity_is_a_number": "quantity is infinite",
+    "delivered_not_before_ordered": "delivered_on {delivered_on} is before ordered_at {ordered_at}",
+    "ended_not_before_started": "ended_on {ended_on} is before started_on {started_on}",
+    "moq_not_above_maximum": "moq {moq} is above maximum {maximum}",
+    "kind_is_known": "kind '{kind}' is none of csat, nps, complaint",
+}
+_BOUNDS = {
+    "min": "is below {}",
+    "min_exclusive": "is not above {}",
+    "max": "is above {}",
+    "max_exclusive": "is not below {}",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Rows that keep all rules, in the table's columns and `_row`; and one row a broken rule: `_row`, `reason`."""
+
+    good: pl.DataFrame
+    reasons: pl.DataFrame
+
+
+def judge(name: str, rows: pl.DataFrame, series: tuple[str, ...], now: datetime, grid: Grid | None = None) -> Verdict:
+    """Split typed, canonical rows of one file into good ones and reasons against the others.
+
+    Args:
+        name: The table.
+        rows: Typed rows with `_row`; columns the table lacks are left out unless the table is open.
+        series: The shop's series columns.
+        now: Nothing can have happened later than a day after this (UTC).
+        grid: The grid periods must lie on, if the table has periods.
+    """
+    table = TABLES[name]
+    schema = _schema(table, rows, series)
+    absent = {column: spec.dtype for column, spec in schema.columns().items() if column not in rows.columns}
+    rows = rows.with_columns(pl.lit(None, dtype=dtype).alias(column) for column, dtype in absent.items())
+    good, failure = schema.filter(rows, cast=True)
+    details = failure.details()
+    reasons = [_reason(schema, details.filter(pl.col(rule) == "invalid"), rule) for rule in failure.counts()]
+    reasons += list(_wider_rules(name, rows, now, grid))
+    broken = pl.concat(reasons) if reasons else pl.DataFrame(schema=REASONS)
+    return Verdict(good.join(broken, on=ROW, how="anti"), broken)
+
+
+def _schema(table: Table, rows: pl.DataFrame, series: tuple[str, ...]) -> type[dy.Schema]:
+    present = tuple(name for name in series if name in rows.columns) if table.name == "covariates" else series
+    columns = {name: dtype for name, dtype in rows.schema.items() if name != ROW}
+    schema = table.schema_with(columns, present)
+    numbered: dict[str, Any] = {ROW: dy.Int64(nullable=False)}
+    return types.new_class(schema.__name__, (schema,), exec_body=lambda body: body.update(numbered))
+
+
+def _reason(schema: type[dy.Schema], broken: pl.DataFrame, rule: str) -> pl.DataFrame:
+    return broken.select(ROW, reason=_in_words(schema, rule)).cast(REASONS)  # type: ignore[arg-type]
+
+
+def _in_words(schema: type[dy.Schema], rule: str) -> pl.Expr:
+    if rule == "primary_key":
+        key = schema.primary_key()
+        shown = pl.concat_str([pl.format(f"{name} {{}}", _shown(name)) for name in key], separator=", ")
+        return pl.format("the key {} stands more than once in this file, with different values", shown)
+    if "|" not in rule:
+        words = _IN_WORDS.get(rule, f"the rule '{rule.replace('_', ' ')}' is broken")
+        names = [part.split("}")[0] for part in words.split("{")[1:]]
+        template = words
+        for name in names:
+            template = template.replace(f"{{{name}}}", "{}")
+        return pl.format(template, *map(_shown, names)) if names else pl.lit(template)
+    column, check = rule.split("|", 1)
+    if check in ("nullability", "min_length"):
+        return pl.lit(f"{column} is missing")
+    words = _BOUNDS.get(check, f"breaks the rule {check}").format(getattr(schema.columns()[column], check, ""))
+    hint = " (a return is a line of kind 'return')" if (schema.__name__, column) == ("OrderLines", "quantity") else ""
+    return pl.format(f"{column} {{}} {words}{hint}", _shown(column))
+
+
+def _shown(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.String).fill_null("nothing").str.slice(0, 60).str.strip_suffix(".0")
+
+
+def _wider_rules(name: str, rows: pl.DataFrame, now: datetime, grid: Grid | None) -> Iterator[pl.DataFrame]:
+    if name in _HAPPENS:
+        column = _HAPPENS[name]
+        late = pl.col(column) > pl.lit(now + _ALLOWED_AHEAD).cast(rows.schema[column])
+        if name == "demand":
+            late &= pl.col("quantity").is_not_null()
+        yield _against(rows, late, pl.format(f"{column} {{}} lies in the future", _shown(column)))
+    if name == "demand":
+        yield _against(rows, pl.col("quantity") < 0, pl.format("quantity {} is below 0", _shown("quantity")))
+    if grid is not None and "period" in rows.columns:
+        steps = {
+            "day": "day",
+            "week": f"week grid of {grid.anchor:%A}s",
+            "month": f"month grid of day {grid.anchor.day}",
+        }
+        words = f"period {{}} is not on the {steps[grid.frequency]}"
+        yield _against(rows, grid.on_grid(pl.col("period")).not_(), pl.format(words, _shown("period")))
+
+
+def _against(rows: pl.DataFrame, broken: pl.Expr, reason: pl.Expr) -> pl.DataFrame:
+    return rows.filter(broken).select(ROW, reason=reason)
