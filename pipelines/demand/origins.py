@@ -58,8 +58,8 @@ class Origins:
         self.vocabulary = Vocabulary.of(self.panel)
         lives = self.panel.listed
         first, last = self.panel.first, self.panel.last
-        stride = -(-(last - first) // _MOST_ORIGINS)
-        self.candidates = [origin for origin in range(last - 1, first, -stride)][::-1]
+        stride = max(1, -(-(last - first) // _MOST_ORIGINS))
+        self.candidates = list(range(last - 1, first - 1, -stride))[::-1]
         alive = sum(int((lives <= origin - first).sum()) for origin in self.candidates)
         self._share = min(1.0, self.settings.demand.training_rows / max(1, alive * self.horizon))
 
@@ -72,7 +72,7 @@ class Origins:
 
         Returns:
             Rows sorted by (series, origin, horizon); demand in units of each row's scale as known at the cutoff; row
-            weights: the scale (so that errors count in units), less for older origins.
+            weights: the square root of the scale, less for older origins.
         """
         parts = [self._thinned(origin) for origin in self.candidates if origin < cutoff]
         if not parts:
@@ -86,7 +86,7 @@ class Origins:
         scale = rows["scale"].to_numpy().astype(np.float64)
         years = ((cutoff - rows["origin"].to_numpy()) / self.panel.grid.periods_a_year).astype(int)
         recency = np.asarray(_RECENCY)[np.minimum(years, len(_RECENCY) - 1)]
-        weight = recency * scale / scale.mean()
+        weight = recency * np.sqrt(scale / scale.mean())
         return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
 
     def actual(self, rows: pl.DataFrame, cutoff: int) -> FloatArray:

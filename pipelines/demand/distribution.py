@@ -1,0 +1,137 @@
+"""From anchor quantiles to the configured ones, made honest by what earlier forecasts missed.
+
+Three steps: interpolate between anchors on the normal scale (Gaussian tails beyond them), shift each quantile by the
+conformal quantile of its own past errors in units of scale (Romano, Patterson & Candès 2019, Conformalized Quantile
+Regression, one-sided and pooled by cell), floor at zero and sort. Demand summed over a lead time is a target of its
+own: its errors around the summed mean are pooled the same way, never a sum of quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+ENOUGH = 200  # errors a cell needs to speak for itself
+
+
+def interpolate(anchors: FloatArray, at: Sequence[float], levels: Sequence[float]) -> FloatArray:
+    """Quantiles at `levels` from quantiles at `at`: linear in the standard normal quantile, monotone, ≥ 0.
+
+    Args:
+        anchors: Rows × `at`, ascending along each row.
+        at: Probabilities of the anchors, ascending, at least two.
+        levels: Probabilities wanted.
+
+    Example:
+        >>> interpolate(np.array([[1.0, 3.0]]), [0.25, 0.75], [0.25, 0.5, 0.75])
+        array([[1., 2., 3.]])
+    """
+    normal = NormalDist()
+    z, wanted = (np.array([normal.inv_cdf(p) for p in ps]) for ps in (at, levels))
+    left = np.clip(np.searchsorted(z, wanted, side="right") - 1, 0, len(z) - 2)
+    part = (wanted - z[left]) / (z[left + 1] - z[left])
+    values = anchors[:, left] * (1 - part) + anchors[:, left + 1] * part
+    return np.sort(np.maximum(values, 0), axis=1)
+
+
+def cells(horizon: npt.NDArray[np.int32], longest: int, share_positive: FloatArray, large: IntArray) -> IntArray:
+    """The cell of each row: third of the horizon × how often the series sells × large or small volume."""
+    bucket = np.minimum((np.asarray(horizon, dtype=np.int64) - 1) * 3 // longest, 2)
+    often = np.digitize(np.nan_to_num(share_positive), (1 / 3, 0.8))
+    return ((bucket * 3 + often) * 2 + large).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Quantiles of past errors in each cell, with those of all cells together for cells that know too little.
+
+    Attributes:
+        levels: Probabilities.
+        pooled: Error quantiles over all cells.
+        by_cell: Cell → error quantiles.
+    """
+
+    levels: list[float]
+    pooled: list[float]
+    by_cell: dict[int, list[float]]
+
+    @classmethod
+    def fit(cls, errors: FloatArray, cell: IntArray, levels: Sequence[float]) -> Errors:
+        """Learn from errors.
+
+        Args:
+            errors: Rows × levels (an error for each quantile forecast), NaN where demand is unknown.
+            cell: Cell of each row.
+            levels: Probabilities.
+        """
+        known = ~np.isnan(errors).any(axis=1)
+        errors, cell = errors[known], cell[known]
+        pooled = _quantiles(errors, levels)
+        by_cell = {}
+        for number in np.unique(cell):
+            own = errors[cell == number]
+            if len(own) >= ENOUGH:
+                by_cell[int(number)] = _quantiles(own, levels)
+        return cls(list(levels), pooled, by_cell)
+
+    def of(self, cell: IntArray) -> FloatArray:
+        """Error quantiles for each row: rows × levels."""
+        out = np.tile(np.asarray(self.pooled), (len(cell), 1))
+        for number, own in self.by_cell.items():
+            out[cell == number] = own
+        return out
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"levels": self.levels, "pooled": self.pooled, "by_cell": {str(k): v for k, v in self.by_cell.items()}}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Errors:
+        """From plain data."""
+        return cls(data["levels"], data["pooled"], {int(k): v for k, v in data["by_cell"].items()})
+
+
+def conform(quantiles: FloatArray, scale: FloatArray, cell: IntArray, errors: Errors) -> FloatArray:
+    """Quantiles shifted by their past errors, floored at zero and ascending.
+
+    Args:
+        quantiles: Rows × levels, units.
+        scale: Scale of each row's series, units.
+        cell: Cell of each row.
+        errors: Past errors in units of scale.
+    """
+    return np.sort(np.maximum(quantiles + errors.of(cell) * scale[:, None], 0), axis=1)
+
+
+def probability_of_zero(quantiles: FloatArray, levels: Sequence[float], smallest: npt.ArrayLike) -> FloatArray:
+    """P(demand < smallest possible demand / 2), read from the quantile function; linear between its points.
+
+    Args:
+        quantiles: Rows × levels, ascending.
+        levels: Probabilities.
+        smallest: Smallest demand above zero a row can have (1 for whole units).
+    """
+    edge = np.broadcast_to(np.asarray(smallest, dtype=np.float64) / 2, quantiles.shape[:1])
+    tau = np.asarray(levels)
+    count = (quantiles < edge[:, None]).sum(axis=1)
+    low, high = np.maximum(count - 1, 0), np.minimum(count, len(tau) - 1)
+    rows = np.arange(len(quantiles))
+    gap = quantiles[rows, high] - quantiles[rows, low]
+    part = np.divide(edge - quantiles[rows, low], gap, out=np.zeros(len(gap)), where=gap > 0)
+    inside = tau[low] + part * (tau[high] - tau[low])
+    # outside the outermost quantiles the distribution says only: at most, at least
+    return np.where(count == 0, 0.0, np.where(count == len(tau), tau[-1], inside))
+
+
+def _quantiles(errors: FloatArray, levels: Sequence[float]) -> list[float]:
+    if not len(errors):
+        return [0.0] * len(levels)
+    return [float(np.quantile(errors[:, i], p, method="inverted_cdf")) for i, p in enumerate(levels)]

@@ -1,0 +1,233 @@
+"""The demand model: global trees, a level that keeps totals honest, and distributions conformed to past errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.demand import KEYS, Vocabulary
+from features.season import RHYTHMS
+from features.tables import quantile_column
+from pipelines.demand.boosting import ANCHORS, Boosting, FloatArray
+from pipelines.demand.distribution import Errors, IntArray, cells, conform, interpolate, probability_of_zero
+from pipelines.demand.origins import Origins, Past
+
+_WINDOWS = 3  # earlier origins whose errors calibrate a forecast
+_LEVEL_BOUNDS = (0.85, 1.15)
+_LEVEL_TRUST = 0.5  # the next season's bias often has the other sign: correct half of what was seen
+
+
+@dataclass
+class DemandModel:
+    """Trees and everything learned from how earlier forecasts of theirs came out.
+
+    Attributes:
+        trees: The boosters.
+        vocabulary: The encoding of attributes the trees were fitted with.
+        frequency: Frequency of the periods.
+        horizon: Longest horizon.
+        quantiles: Probabilities of the quantiles it gives.
+        level: Factor on the mean.
+        errors: Past errors of the quantiles, by cell.
+        lead_time_errors: For 1 … H periods, past errors of the summed mean, in units of summed spread.
+        large: Scale above which a series counts as large.
+        whole: Whether demand comes in whole units.
+        calibrated_on: How many earlier origins calibrate it; 0 = only its own training rows.
+    """
+
+    trees: Boosting
+    vocabulary: Vocabulary
+    frequency: str
+    horizon: int
+    quantiles: list[float]
+    level: float
+    errors: Errors
+    lead_time_errors: list[Errors]
+    large: float
+    whole: bool
+    calibrated_on: int
+
+    @classmethod
+    def fit(cls, origins: Origins, cutoff: int, quantiles: Sequence[float]) -> DemandModel:
+        """Fit on what was known once period `cutoff` was over.
+
+        Trees learn from every row whose target is over; level and distributions learn from forecasts of the same kind
+        made at earlier origins, one, two and three horizons back, by trees that knew nothing later.
+
+        Args:
+            origins: The panel and what is shared between cutoffs.
+            cutoff: Number of the last period whose demand is known.
+            quantiles: Probabilities.
+
+        Raises:
+            NotEnoughDataError: No period with a later one to learn from.
+        """
+        trees = origins.trees(cutoff)
+        past = _windows(origins, cutoff)
+        honest = len(past)
+        past = past or [_within_sample(origins, cutoff, trees)]
+        actual = [origins.actual(window.rows, cutoff) for window in past]
+        model = cls(
+            trees=trees,
+            vocabulary=origins.vocabulary,
+            frequency=origins.panel.grid.frequency,
+            horizon=origins.horizon,
+            quantiles=list(quantiles),
+            level=_level(past, actual) if honest else 1.0,
+            errors=Errors([], [], {}),
+            lead_time_errors=[],
+            large=float(np.median(np.concatenate([window.rows["scale"].to_numpy() for window in past]))),
+            whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in actual),
+            calibrated_on=honest,
+        )
+        model.errors = model._learn_errors(past, actual)
+        model.lead_time_errors = model._learn_lead_time(past, actual)
+        return model
+
+    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Forecast feature rows.
+
+        Args:
+            rows: Rows of `features.demand.rows_at`, possibly with more key columns.
+
+        Returns:
+            Every column that is no feature, then `mean`, `p_zero` and one column a quantile, in units, all ≥ 0.
+        """
+        mean, anchors, scale = self._units(rows)
+        quantiles = conform(interpolate(anchors, ANCHORS, self.quantiles), scale, self._cells(rows), self.errors)
+        smallest = np.ones(len(scale)) if self.whole else 1e-3 * scale
+        out = {"mean": mean * self.level, "p_zero": probability_of_zero(quantiles, self.quantiles, smallest)}
+        out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
+        return _keys_of(rows, self.trees.features).hstack(pl.DataFrame(out))
+
+    def predict_lead_time(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Demand summed over the next 1 … H periods, for feature rows of one origin.
+
+        Returns:
+            The key columns with `periods` in place of `horizon`, `mean` and one column a quantile, in units.
+        """
+        rows = rows.sort("series", "horizon")
+        mean, anchors, scale = self._units(rows)
+        shape = (-1, int(rows["horizon"].max()))  # type: ignore[arg-type]
+        total, spread = _summed(mean * self.level, anchors, scale, shape)
+        cell = self._cells(rows, summed=True).reshape(shape)
+        steps = []
+        for step in range(shape[1]):
+            errors = self.lead_time_errors[min(step, len(self.lead_time_errors) - 1)].of(cell[:, step])
+            steps.append(np.sort(np.maximum(total[:, step, None] + errors * spread[:, step, None], 0), axis=1))
+        # more periods cannot mean less demand: quantiles of the sum never fall as the lead time grows
+        quantiles = np.maximum.accumulate(np.stack(steps, axis=1), axis=1).reshape(rows.height, -1)
+        out = {"mean": total.ravel()}
+        out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
+        return _keys_of(rows, self.trees.features).rename({"horizon": "periods"}).hstack(pl.DataFrame(out))
+
+    def to_dir(self, folder: Path) -> None:
+        """Write boosters as text and everything else as JSON."""
+        self.trees.to_dir(folder)
+        facts = {
+            "class": "pipelines.demand.model:DemandModel",
+            "vocabulary": vars(self.vocabulary),
+            "lead_time_errors": [errors.as_dict() for errors in self.lead_time_errors],
+            "errors": self.errors.as_dict(),
+        }
+        plain = ("frequency", "horizon", "quantiles", "level", "large", "whole", "calibrated_on")
+        facts |= {name: getattr(self, name) for name in plain}
+        (folder / "model.json").write_text(json.dumps(facts, indent=1))
+
+    @classmethod
+    def from_dir(cls, folder: Path) -> DemandModel:
+        """Read what `to_dir` wrote."""
+        facts = json.loads((Path(folder) / "model.json").read_text())
+        facts.pop("class")
+        return cls(
+            trees=Boosting.from_dir(Path(folder)),
+            vocabulary=Vocabulary(**facts.pop("vocabulary")),
+            errors=Errors.from_dict(facts.pop("errors")),
+            lead_time_errors=[Errors.from_dict(errors) for errors in facts.pop("lead_time_errors")],
+            **facts,
+        )
+
+    def _units(self, rows: pl.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
+        mean, anchors = self.trees.predict(rows)
+        scale = rows["scale"].to_numpy().astype(np.float64)
+        return mean * scale, anchors * scale[:, None], scale
+
+    def _cells(self, rows: pl.DataFrame, *, summed: bool = False) -> IntArray:
+        often = rows[f"share_positive_{RHYTHMS[self.frequency].year}"].to_numpy().astype(np.float64)
+        large = (rows["scale"].to_numpy() > self.large).astype(np.int64)
+        horizon = np.ones(rows.height, dtype=np.int32) if summed else rows["horizon"].to_numpy()
+        return cells(horizon, self.horizon, often, large)
+
+    def _learn_errors(self, past: list[Past], actual: list[FloatArray]) -> Errors:
+        errors, cell = [], []
+        for window, y in zip(past, actual, strict=True):
+            scale = window.rows["scale"].to_numpy()[:, None]
+            errors.append((y[:, None] - interpolate(window.anchors, ANCHORS, self.quantiles)) / scale)
+            cell.append(self._cells(window.rows))
+        return Errors.fit(np.concatenate(errors), np.concatenate(cell), self.quantiles)
+
+    def _learn_lead_time(self, past: list[Past], actual: list[FloatArray]) -> list[Errors]:
+        learned = []
+        for step in range(self.horizon):
+            errors, cell = [], []
+            for window, y in zip(past, actual, strict=True):
+                shape = (-1, self.horizon)
+                scale = window.rows["scale"].to_numpy().astype(np.float64)
+                total, spread = _summed(window.mean * self.level, window.anchors, scale, shape)
+                off = np.cumsum(y.reshape(shape), axis=1) - total
+                errors.append(off[:, step] / spread[:, step])
+                cell.append(self._cells(window.rows, summed=True).reshape(shape)[:, step])
+            pooled = np.repeat(np.concatenate(errors)[:, None], len(self.quantiles), axis=1)
+            if not len(pooled) or np.isnan(pooled).all():
+                break  # no earlier origin saw so many periods: the longest sum that was seen speaks for longer ones
+            learned.append(Errors.fit(pooled, np.concatenate(cell), self.quantiles))
+        return learned or [Errors(self.quantiles, [0.0] * len(self.quantiles), {})]
+
+
+def _windows(origins: Origins, cutoff: int) -> list[Past]:
+    """Forecasts made one, two and three horizons before the cutoff, where there was enough to learn from."""
+    needed = max(3, min(origins.horizon, origins.panel.grid.season // 4))
+    earlier = [cutoff - back * origins.horizon for back in range(1, _WINDOWS + 1)]
+    return [origins.past(origin) for origin in earlier if origin - origins.panel.first + 1 >= needed]
+
+
+def _within_sample(origins: Origins, cutoff: int, trees: Boosting) -> Past:
+    """For records too short to look back: the trees' own forecasts of periods they have learned from."""
+    back = min(origins.horizon, max(1, (cutoff - origins.panel.first) // 2))
+    rows = origins.rows(cutoff - back)
+    mean, anchors = trees.predict(rows)
+    scale = rows["scale"].to_numpy().astype(np.float64)
+    return Past(rows, mean * scale, anchors * scale[:, None])
+
+
+def _level(past: list[Past], actual: list[FloatArray]) -> float:
+    ratios = []
+    for window, y in zip(past, actual, strict=True):
+        known = ~np.isnan(y)
+        forecast = window.mean[known].sum()
+        if forecast > 0:
+            ratios.append(y[known].sum() / forecast)
+    if not ratios:
+        return 1.0
+    return float(np.clip(1 + _LEVEL_TRUST * (np.mean(ratios) - 1), *_LEVEL_BOUNDS))
+
+
+def _summed(
+    mean: FloatArray, anchors: FloatArray, scale: FloatArray, shape: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Sums over the first 1 … H periods (series × H): of the mean, and of a spread in which errors are comparable."""
+    total = np.cumsum(mean.reshape(shape), axis=1)
+    width = np.cumsum((anchors[:, -1] - anchors[:, 0]).reshape(shape), axis=1)
+    periods = np.arange(1, shape[1] + 1)
+    return total, width + 0.1 * np.sqrt(total * scale.reshape(shape) * periods) + 1e-6 * scale.reshape(shape)
+
+
+def _keys_of(rows: pl.DataFrame, features: list[str]) -> pl.DataFrame:
+    known = set(features)
+    others = [name for name in rows.columns if name not in known and name not in (*KEYS, "scale")]
+    return rows.select(*[name for name in KEYS if name in rows.columns], *others)
