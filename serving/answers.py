@@ -1,0 +1,136 @@
+"""The shape of every answer: where it comes from, how old it is, pages and their cursors, CSV."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import date
+from typing import Any
+
+import orjson
+import polars as pl
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.exports import spreadsheet_safe
+from serving import auth, telemetry
+from serving.problems import Problem
+from serving.store import Held
+
+MOST = 1000
+CSV = "text/csv"
+
+
+class Answer(BaseModel):
+    """What every answer says of itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    release: str
+    as_of: date | None
+    model_version: str | None
+    stale: bool
+
+
+class Page(Answer):
+    """An answer with items, in pages."""
+
+    total: int
+    next: str | None
+
+
+def answer(request: Request, held: Held, content: dict[str, Any], *, as_of: Any, model_version: str | None) -> Response:
+    """Plain data as the body of an answer; 304 when the sender has it already."""
+    said = {
+        "release": held.release.id,
+        "as_of": as_of,
+        "model_version": model_version,
+        "stale": held.stale,
+    }
+    body = orjson.dumps(said | content)
+    tag = f'"{held.release.id}-{hashlib.sha256(body).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, Cookie"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def page(held: Held, frame: pl.DataFrame, *, limit: int, cursor: str | None) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """One page of a frame, with the total and the cursor of the next page.
+
+    Raises:
+        Problem: 410 when the cursor is of another release, 422 when it is none.
+    """
+    start = _read_cursor(held, cursor) if cursor else 0
+    end = start + limit
+    following = _cursor(held, end) if end < frame.height else None
+    return frame.slice(start, limit), {"total": frame.height, "next": following}
+
+
+def wants_csv(request: Request, asked: str | None) -> bool:
+    """Whether the sender asks for CSV, by `format=csv` or by the Accept header.
+
+    Raises:
+        Problem: 403 when its key may not export lists.
+    """
+    if asked != "csv" and (asked is not None or CSV not in request.headers.get("accept", "")):
+        return False
+    access = auth.require(request, "lists:export")
+    telemetry.event("export", key=access.prefix, request_id=request.state.request_id)
+    return True
+
+
+def csv(held: Held, frame: pl.DataFrame, name: str) -> Response:
+    """A whole list as a CSV file that is safe to open in a spreadsheet. Lists inside cells are JSON."""
+    nested = [column for column, dtype in frame.schema.items() if dtype.is_nested()]
+    flat = frame.with_columns(
+        pl.Series(column, [orjson.dumps(value).decode() for value in frame[column].to_list()], dtype=pl.String)
+        for column in nested
+    )
+    file = f"{held.release.shop.get('shop', 'shop')}-{name}-{held.release.id}.csv"
+    headers = {
+        "Content-Disposition": f'attachment; filename="{file}"',
+        "Cache-Control": "private, no-store",
+        "X-Release": held.release.id,
+        "X-Stale": str(held.stale).lower(),
+    }
+    return Response(spreadsheet_safe(flat).write_csv().encode(), media_type=CSV, headers=headers)
+
+
+def matching(frame: pl.DataFrame, filters: dict[str, list[str]]) -> pl.DataFrame:
+    """Rows whose columns have one of the given values; values are read as the column's type.
+
+    Raises:
+        Problem: 422 when a value cannot be of that type.
+    """
+    for column, values in filters.items():
+        if not values:
+            continue
+        try:
+            typed = pl.Series(values, dtype=pl.String).cast(frame.schema[column], strict=True)
+        except pl.exceptions.PolarsError as error:
+            kind = str(frame.schema[column]).lower()
+            raise Problem(
+                "invalid-request",
+                f"{column} is not of type {kind}.",
+                errors=[(column, f"should be of type {kind}")],
+            ) from error
+        frame = frame.filter(pl.col(column).is_in(typed.implode()))
+    return frame
+
+
+def _cursor(held: Held, start: int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([held.release.id, start])).decode().rstrip("=")
+
+
+def _read_cursor(held: Held, cursor: str) -> int:
+    try:
+        release, start = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        start = int(start)
+        if start < 0:
+            raise ValueError(start)
+    except (ValueError, TypeError) as error:
+        raise Problem("invalid-request", "The cursor is not one of ours.", errors=[("cursor", "unreadable")]) from error
+    if release != held.release.id:
+        raise Problem("cursor-expired", f"The cursor is of release {release}; {held.release.id} is current now.")
+    return start

@@ -1,0 +1,63 @@
+"""Query parameters several nouns share, and the documentation of an answer by example."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from serving.answers import MOST
+
+RELEASE_ID = "20261123-061500-5c1d9e0a"
+_KEY_EXAMPLES = {"product_id": "85123A", "location_id": "all"}
+
+
+class Paging(BaseModel):
+    """Which part of a list is asked for. What is not known is refused, so that a typing error is not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=100, ge=1, le=MOST, description="How many items at most.", examples=[100])
+    cursor: str | None = Field(default=None, max_length=200, description="`next` of the page before.")
+
+
+def filters(name: str, series: list[str], **more: Any) -> type[Paging]:
+    """A set of query parameters: the shop's series columns, `more`, and paging.
+
+    Example:
+        >>> filters("Example", ["product_id"])(product_id=["85123A"]).limit
+        100
+    """
+    by_key: dict[str, Any] = {
+        column: (
+            list[str],
+            Field(
+                default=[],
+                max_length=MOST,
+                description=f"Only series with this {column}; repeat it for several.",
+                examples=[[_KEY_EXAMPLES.get(column, "1")]],
+            ),
+        )
+        for column in series
+    }
+    return create_model(name, __base__=Paging, **by_key, **more)
+
+
+def example_keys(series: list[str]) -> dict[str, Any]:
+    """Key columns of an imaginary series.
+
+    Example:
+        >>> example_keys(["product_id"])
+        {'product_id': '85123A'}
+    """
+    return {column: _KEY_EXAMPLES.get(column, "1") for column in series}
+
+
+def documented(model: type[BaseModel], example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entry of an operation's good answer, with its example."""
+    whole = {"release": RELEASE_ID, "stale": False} | example
+    return {200: {"model": model, "description": "The answer", "content": {"application/json": {"example": whole}}}}
+
+
+def with_csv(entry: dict[int | str, dict[str, Any]], example: str) -> dict[int | str, dict[str, Any]]:
+    """The same entry for an operation that also answers as CSV."""
+    content = entry[200]["content"] | {"text/csv": {"schema": {"type": "string"}, "example": example}}
+    return entry | {200: entry[200] | {"content": content}}
