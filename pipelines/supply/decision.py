@@ -17,7 +17,7 @@ import polars as pl
 from pipelines.settings import Supply
 from pipelines.supply.constraints import Terms, constrain
 from pipelines.supply.outlook import Outlook
-from pipelines.supply.paths import Array, lead_times, ranks
+from pipelines.supply.paths import Array, draws, lead_times
 from pipelines.supply.projection import Position, project
 
 PATHS = 256
@@ -70,18 +70,18 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
         lines: What is there, what comes, and the terms.
         ahead: Demand ahead of the same lines; no not-a-number.
         supply: Objective, what happens to unmet demand, effective ratio.
-        seed: Seed of the ranks that all lines share.
+        seed: Seed of the draws that all lines share.
         threads: Blocks of lines at work at once; the result does not depend on it.
 
     Returns:
         One row a line in the same order: quantity, unconstrained_quantity, order_up_to, binding_constraint, the
         expected costs, the stock-out risks, on_order, demand_mean, demand_p50 and demand_p90.
     """
-    rank = ranks(PATHS, ahead.horizon, seed)
+    drawn = draws(PATHS, ahead.horizon, seed)
     blocks = list(_blocks(lines))
     with ThreadPoolExecutor(threads) as pool:
-        decided = pool.map(lambda rows: _decide_block(lines.rows(rows), ahead.rows(rows), supply, rank), blocks)
-        frames = [frame.with_columns(line=pl.Series(rows)) for rows, frame in zip(blocks, decided, strict=True)]
+        decisions = pool.map(lambda rows: _decide_block(lines.rows(rows), ahead.rows(rows), supply, drawn), blocks)
+        frames = [frame.with_columns(line=pl.Series(rows)) for rows, frame in zip(blocks, decisions, strict=True)]
     if not frames:
         return pl.DataFrame()
     return pl.concat(frames).sort("line").drop("line")
@@ -100,10 +100,10 @@ def _steps(review: Array) -> npt.NDArray[np.int64]:
     return np.maximum(np.rint(review), 1).astype(np.int64)
 
 
-def _decide_block(lines: Lines, ahead: Outlook, supply: Supply, rank: Array) -> pl.DataFrame:
+def _decide_block(lines: Lines, ahead: Outlook, supply: Supply, drawn: Array) -> pl.DataFrame:
     lead = lines.lead[:, None]
     if (lines.lead_sd > 0).any():
-        lead = lead_times(rank[0], lines.lead, lines.lead_sd)
+        lead = lead_times(drawn[0], lines.lead, lines.lead_sd)
     position = Position(
         on_hand=lines.on_hand,
         receipts=lines.receipts,
@@ -116,7 +116,7 @@ def _decide_block(lines: Lines, ahead: Outlook, supply: Supply, rank: Array) -> 
     )
     end = position.arrival + position.review
     horizon = min(ahead.horizon, max(int(np.ceil(end.max())), 1))
-    projection = project(ahead.paths(rank, horizon), position)
+    projection = project(ahead.paths(drawn, horizon), position)
     holding = lines.holding_cost * lines.review
     ratio = _ratio(lines.shortage_cost, holding) * supply.effective_ratio
 

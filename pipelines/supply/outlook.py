@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.tables import quantile_of
-from pipelines.supply.paths import Array, link, sample_paths, spread
+from pipelines.supply.paths import Array, sample_paths, shared_part, spread
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,19 @@ class Outlook:
         per_line = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "levels"}
         return Outlook(levels=self.levels, **per_line)
 
-    def paths(self, rank: Array, horizon: int) -> Array:
-        """Sample paths of cumulative demand over the next `horizon` periods."""
-        periods = spread(self.levels, self.periods[:, :horizon], self.periods_mean[:, :horizon])
-        sums = spread(self.levels, self.sums[:, :horizon], self.sums_mean[:, :horizon])
+    def paths(self, drawn: Array, horizon: int) -> Array:
+        """Sample paths of cumulative demand over the next `horizon` periods, shape (n, horizon + 1, paths)."""
+        shared = shared_part(
+            spread(self.levels, self.sums, self.sums_mean), spread(self.levels, self.periods, self.periods_mean)
+        )
         return sample_paths(
-            rank[1 : horizon + 1],
+            drawn[1 : horizon + 2],
+            shared,
             self.levels,
+            self.periods[:, :horizon],
+            self.periods_mean[:, :horizon],
             self.sums[:, :horizon],
             self.sums_mean[:, :horizon],
-            link(sums, periods),
         )
 
 

@@ -1,8 +1,9 @@
 """Sample paths of cumulative demand, drawn so that every sum keeps the distribution that was forecast for it.
 
-The quantiles of demand summed over the next 1 … H periods say how large each sum may be, not how the sums hang
-together. A Gaussian copula joins them: its correlations are those that the variances of the sums and of the single
-periods imply. All series share one set of quasi-random ranks, so a decision depends on nothing but its own line.
+Single periods are drawn from their own quantiles and added up; the sums then only rank the paths, and the path of
+each rank takes the value its rank has among the forecast of that sum (a Schaake shuffle: Clark et al. 2004,
+doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2). Good and bad weeks come together as far as the variances of the
+sums say. All series share one set of quasi-random numbers, so a decision depends on nothing but its own line.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ Array = npt.NDArray[np.float64]
 _SPREAD_RANKS = (np.arange(16) + 0.5) / 16
 
 
-def ranks(paths: int, horizon: int, seed: int) -> Array:
-    """Quasi-random ranks shared by all series: a scrambled Sobol sequence.
+def draws(paths: int, horizon: int, seed: int) -> Array:
+    """Quasi-random numbers shared by all series: a scrambled Sobol sequence.
 
     Args:
         paths: How many paths; a power of two keeps every margin evenly covered.
@@ -25,11 +26,12 @@ def ranks(paths: int, horizon: int, seed: int) -> Array:
         seed: Seed of the scrambling.
 
     Returns:
-        Ranks in (0, 1), shape (1 + horizon, paths): row 0 draws the lead time, row k the demand of period k.
+        Numbers in (0, 1), shape (2 + horizon, paths): row 0 draws the lead time, row 1 what all periods of a path
+        share, row 1 + k what is the period k's own.
     """
     from scipy.stats import qmc
 
-    drawn = qmc.Sobol(1 + horizon, scramble=True, rng=seed).random(paths)
+    drawn = qmc.Sobol(2 + horizon, scramble=True, rng=seed).random(paths)
     return np.asarray(np.clip(np.ascontiguousarray(drawn.T), 1e-9, 1 - 1e-9))
 
 
@@ -92,49 +94,53 @@ def spread(levels: Array, quantiles: Array, mean: Array) -> Array:
     return np.asarray(flat.std(axis=1).reshape(mean.shape))
 
 
-def link(sums: Array, periods: Array) -> Array:
-    """Correlation of each cumulative sum with the one a period shorter.
+def shared_part(sums: Array, periods: Array) -> Array:
+    """How much of the variation all periods of a path share: their mutual correlation.
 
-    From Var(C_k − C_{k−1}) = Var(C_k) + Var(C_{k−1}) − 2 Cov; never below what independent periods give, so that
-    noise in the variances cannot make a good week announce a bad one.
+    From Var(Σ D_k) = Σ Var(D_k) + ρ Σ_{j≠k} sd_j sd_k at the last period.
 
     Args:
         sums: Standard deviations of demand summed over 1 … K periods, shape (n, K).
         periods: Standard deviations of the single periods 1 … K, shape (n, K).
 
     Returns:
-        Correlations in [0, 1], shape (n, K); the first is 0.
+        Correlations in [0, 1], shape (n,): at 0 the periods are independent, at 1 they move as one.
     """
-    shorter, longer = sums[:, :-1], sums[:, 1:]
-    product = np.where(shorter * longer > 0, shorter * longer, 1.0)
-    implied = (shorter**2 + longer**2 - periods[:, 1:] ** 2) / (2 * product)
-    independent = np.minimum(shorter / np.where(longer > 0, longer, 1.0), 1.0)
-    known = np.where(shorter * longer > 0, np.clip(implied, independent, 1.0), 0.0)
-    return np.column_stack([np.zeros(len(sums)), known])
+    alone = (periods**2).sum(axis=1)
+    together = periods.sum(axis=1) ** 2 - alone
+    more = sums[:, -1] ** 2 - alone
+    return np.asarray(np.clip(more / np.where(together > 0, together, 1.0), 0.0, 1.0))
 
 
-def sample_paths(rank: Array, levels: Array, quantiles: Array, mean: Array, correlation: Array) -> Array:
+def sample_paths(
+    drawn: Array, shared: Array, levels: Array, periods: Array, periods_mean: Array, sums: Array, sums_mean: Array
+) -> Array:
     """Paths of cumulative demand.
 
     Args:
-        rank: Ranks of periods 1 … K, shape (K, paths).
+        drawn: From `draws`, without its first row: shape (1 + K, paths).
+        shared: From `shared_part`, shape (n,).
         levels: Levels of the quantiles, shape (q,).
-        quantiles: Of demand summed over 1 … K periods, shape (n, K, q), units.
-        mean: Of the same sums, shape (n, K), units.
-        correlation: From `link`, shape (n, K).
+        periods: Quantiles of demand in each of K periods, shape (n, K, q), units.
+        periods_mean: Their means, shape (n, K), units.
+        sums: Quantiles of demand summed over 1 … K periods, shape (n, K, q), units.
+        sums_mean: Their means, shape (n, K), units.
 
     Returns:
         Units, shape (n, K + 1, paths); [:, 0] is zero and no path ever falls.
     """
-    lines, horizon, _ = quantiles.shape
-    scores = ndtri(rank)
-    paths = np.zeros((lines, horizon + 1, rank.shape[1]))
-    score = np.zeros((lines, rank.shape[1]))
+    lines, horizon, _ = periods.shape
+    scores = ndtri(drawn)
+    common, own = np.sqrt(shared)[:, None] * scores[0], np.sqrt(1 - shared)[:, None]
+    evenly = (np.arange(drawn.shape[1])[None, :] + 0.5) / drawn.shape[1]
+    paths = np.zeros((lines, horizon + 1, drawn.shape[1]))
+    raw = np.zeros((lines, drawn.shape[1]))
     for k in range(horizon):
-        kept = correlation[:, k, None]
-        score = kept * score + np.sqrt(1 - kept**2) * scores[k]
-        until = demand_at(ndtr(score), levels, quantiles[:, k], mean[:, k])
-        paths[:, k + 1] = np.maximum(until, paths[:, k])
+        rank = ndtr(common + own * scores[1 + k])
+        raw = raw + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
+        until_k = demand_at(evenly, levels, sums[:, k], sums_mean[:, k])
+        np.put_along_axis(paths[:, k + 1], np.argsort(raw, axis=1, kind="stable"), until_k, axis=1)
+        np.maximum(paths[:, k + 1], paths[:, k], out=paths[:, k + 1])
     return paths
 
 
