@@ -123,7 +123,7 @@ def _number(value: pl.Expr, source: pl.DataType, target: pl.DataType) -> pl.Expr
     number = value.cast(pl.Float64, strict=False).fill_nan(None)
     if target.is_integer():
         exact = value.cast(pl.Int64, strict=False) if source.is_integer() or source == pl.String else None
-        whole = pl.when((number == number.round()) & (number.abs() < _WHOLE_NUMBERS)).then(number)
+        whole: pl.Expr = pl.when((number == number.round()) & (number.abs() < _WHOLE_NUMBERS)).then(number)
         whole = whole.cast(pl.Int64, strict=False)
         return (exact.fill_null(whole) if exact is not None else whole).cast(target, strict=False)
     return number.cast(target)

@@ -119,13 +119,12 @@ def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door
         if counted and LINE_NO in raw.columns:
             typed = typed.with_columns(line_no=raw[LINE_NO].cast(pl.Int64))
     once = _without_copies(raw)
-    candidates = typed.join(refused, on=ROW, how="anti").join(once, on=ROW, how="semi", maintain_order="left")
+    sound = typed.join(refused, on=ROW, how="anti", maintain_order="left")
+    candidates = sound.join(once, on=ROW, how="semi", maintain_order="left")
     rows = _without_copies(candidates)
     refused = refused.join(once, on=ROW, how="semi", maintain_order="left")
-    excluded = pl.concat(
-        [raw.join(once, on=ROW, how="anti").select(ROW), candidates.join(rows, on=ROW, how="anti").select(ROW)]
-    )
-    excluded = excluded.sort(ROW).with_columns(rule=pl.lit(DUPLICATE))
+    copies = [left.join(kept, on=ROW, how="anti").select(ROW) for left, kept in ((raw, once), (candidates, rows))]
+    excluded = pl.concat(copies).sort(ROW).with_columns(rule=pl.lit(DUPLICATE))
     verdict = _judge(source.table, rows, door)
     lines = typed.select(ROW, **{LINE_NO: "line_no"}) if counted else None
     return _intake(extract, raw, verdict, refused, excluded, lines)
@@ -149,7 +148,7 @@ def _take_adapted(
     del typed
     intakes, brought = [], []
     for number, (extract, raw) in enumerate(frames):
-        lines = adapted.filter(pl.col(FILE) == number)
+        lines = adapted.filter(pl.col(FILE) == number).drop(FILE)
         if LINE_NO in raw.columns:
             lines = lines.with_columns(line_no=raw[LINE_NO].cast(pl.Int64))
         judged = lines.join(refusals[number], on=ROW, how="anti")

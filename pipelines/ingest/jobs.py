@@ -1,7 +1,7 @@
 """Data intake: check the sources, take in what is new, try quarantined rows again.
 
-Order of a run: find files and their digests; leave out what the ledger knows; read, map, cast and judge everything; stop
-if too much of a file is bad; only then write, the ledger last. Killed at any moment, the next run completes it.
+Order of a run: find files and their digests; leave out what the ledger knows; read, map, cast and judge everything;
+stop if too much of a file is bad; only then write, the ledger last. Killed at any moment, the next run completes it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def check(settings: Settings) -> Summary:
         SourceError: A source cannot be read or lacks a column.
         DataError: More of a file is bad than the configuration allows.
     """
-    found = [find(source, settings) for source in settings.sources]
-    taken = _take([extracts for extracts in found if extracts], Door(settings, datetime.now(UTC)))
+    found = [extract for source in settings.sources for extract in find(source, settings)]
+    taken = _take(found, Door(settings, datetime.now(UTC)))
     intakes = [intake for one in taken for intake in one.intakes]
     summary = _summary("check", intakes)
     summary.changed = False
@@ -52,17 +52,17 @@ def ingest(settings: Settings, lake: Lake) -> Summary:
     """
     now = datetime.now(UTC)
     batches = lake.read_or_empty("batches")
-    found = [find(source, settings) for source in settings.sources]
-    new = [ledger.due(extracts, batches) for extracts in found]
-    if not any(new):
-        known = {extract.name: "already ingested" for extracts in found for extract in extracts}
+    found = [extract for source in settings.sources for extract in find(source, settings)]
+    new = ledger.due(found, batches)
+    if not new:
+        known = {extract.name: "already ingested" for extract in found}
         return Summary("ingest", read=known, figures={"lines_in": 0, "new_rows": 0}, changed=False)
-    taken = _take([extracts for extracts in new if extracts], door(settings, lake, now))
+    taken = _take(new, door(settings, lake, now))
     written = land(settings, lake, taken, now)
     intakes = [intake for one in taken for intake in one.intakes]
     ledger.write(lake, intakes, now)
     summary = _summary("ingest", intakes)
-    for extract in (extract for extracts in found for extract in extracts):
+    for extract in found:
         summary.read.setdefault(extract.name, "already ingested")
     for result in written:
         summary.wrote[result.table] = summary.wrote.get(result.table, 0) + result.changed
@@ -73,19 +73,20 @@ def ingest(settings: Settings, lake: Lake) -> Summary:
     return summary
 
 
-def _take(sources: Sequence[Sequence[Extract]], door: Door) -> list[Taken]:
-    """Read and judge; demand first, because its periods tell the grid of the covariates."""
+def _take(extracts: Sequence[Extract], door: Door) -> list[Taken]:
+    """Read and judge, source by source; demand first, because its periods tell the grid of the covariates."""
+    sources = list({id(extract.source): extract.source for extract in extracts}.values())
     taken = []
-    with progress("taking in", sum(map(len, sources))) as advance:
-        for extracts in sorted(sources, key=lambda extracts: extracts[0].source.table != "demand"):
-            source = extracts[0].source
-            one = take(source, [(extract, extract.read()) for extract in extracts], door)
+    with progress("taking in", len(extracts)) as advance:
+        for source in sorted(sources, key=lambda source: source.table != "demand"):
+            mine = [extract for extract in extracts if extract.source is source]
+            one = take(source, [(extract, extract.read()) for extract in mine], door)
             for intake in one.intakes:
                 _refuse_if_bad(intake, door.settings.ingest.max_bad_share)
                 if source.table == "demand":
                     door = replace(door, periods=pl.concat([door.periods, intake.good["period"]]))
             taken.append(one)
-            advance(len(extracts))
+            advance(len(mine))
     return taken
 
 

@@ -22,8 +22,8 @@ from pipelines.settings import Settings
 
 def door(settings: Settings, lake: Lake, now: datetime) -> Door:
     """What decides on rows, with what the lake already tells: column types and the periods of demand."""
-    tables = {source.table for source in settings.sources if lake.exists(source.table)}
-    kept = {table: dict(lake.scan(table).collect_schema()) for table in tables}
+    tables: set[str] = {source.table for source in settings.sources if lake.exists(source.table)}
+    kept: dict[str, dict[str, pl.DataType]] = {table: dict(lake.scan(table).collect_schema()) for table in tables}
     known = Door(settings, now, kept=kept)
     return replace(known, periods=lake.read("demand", columns=["period"])["period"]) if "demand" in tables else known
 
@@ -42,10 +42,9 @@ def land(settings: Settings, lake: Lake, taken: Sequence[Taken], now: datetime) 
         lines = [_stated(intake) for one in orders for intake in one.intakes]
         rows = settle(pl.concat(lines, how="diagonal_relaxed"), held, now)
         written.append(lake.merge("order_lines", rows, KEY))
-    for one in taken:
-        if one.source.table != "order_lines" and TABLES[one.source.table].kind != "snapshot":
-            written.append(_merge(lake, one, series))
-    for name in dict.fromkeys(one.source.table for one in taken if TABLES[one.source.table].kind == "snapshot"):
+    snapshots = {one.source.table: None for one in taken if TABLES[one.source.table].kind == "snapshot"}
+    written += [_merge(lake, one, series) for one in taken if one.source.table not in {"order_lines", *snapshots}]
+    for name in snapshots:
         frames = [intake.good for one in taken if one.source.table == name for intake in one.intakes]
         written.append(lake.replace(name, _last_of_each(frames, TABLES[name].keys(series))))
     return written

@@ -25,24 +25,34 @@ def batch_of(extract: Extract) -> str:
     return f"{extract.source.table}-{extract.digest[:12]}"
 
 
-def due(extracts: Sequence[Extract], batches: pl.DataFrame) -> list[Extract]:
-    """The files of one source that have to be taken in.
+def due(found: Sequence[Extract], batches: pl.DataFrame) -> list[Extract]:
+    """The files that have to be taken in.
 
-    A file is known when its content was taken in and nothing else was taken in under its name since. A snapshot stands
-    for all its files: when one is new, all are read.
+    A file is known when its content was taken in and nothing else was taken in under its name since. A snapshot is all
+    its files together: they are known when they are the ones of its last ingest, else all of them are read again.
+    Content that stands twice is read once.
     """
     originals = batches.filter(~pl.col("batch").str.contains(REPLAYED, literal=True)).sort("ingested_at")
-    unique = list({extract.digest: extract for extract in extracts}.values())
-    fresh = [extract for extract in unique if not _is_known(extract, originals)]
-    if not fresh or TABLES[fresh[0].source.table].kind != "snapshot":
-        return fresh
-    return unique
+    unique = list({batch_of(extract): extract for extract in found}.values())
+    tables = {extract.source.table for extract in unique}
+    unchanged = {table for table in tables if _is_last_snapshot(table, unique, originals)}
+    return [one for one in unique if one.source.table not in unchanged and not _is_known(one, originals)]
+
+
+def _is_snapshot(table: str) -> bool:
+    return TABLES[table].kind == "snapshot"
+
+
+def _is_last_snapshot(table: str, found: Sequence[Extract], batches: pl.DataFrame) -> bool:
+    mine = batches.filter(table=table)
+    last = mine.filter(pl.col("ingested_at") == pl.col("ingested_at").max())["digest"]
+    return _is_snapshot(table) and set(last) == {one.digest for one in found if one.source.table == table}
 
 
 def _is_known(extract: Extract, batches: pl.DataFrame) -> bool:
+    if _is_snapshot(extract.source.table):
+        return False
     mine = batches.filter(table=extract.source.table)
-    if TABLES[extract.source.table].kind == "snapshot":
-        mine = mine.filter(pl.col("ingested_at") == pl.col("ingested_at").max())
     under_this_name = mine.filter(source=extract.name).tail(1)
     return extract.digest in (under_this_name if under_this_name.height else mine)["digest"].to_list()
 

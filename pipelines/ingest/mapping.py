@@ -26,6 +26,8 @@ AMOUNT = "amount"
 # What cannot be left out although its column may hold nulls.
 _NEEDED = {"demand": ["quantity"], "covariates": ["period"]}
 _DEFAULTED = {"order_id", "line_no", "product_id", "location_id", "kind", "known_at", "unit_price"}
+_SHARES = ("available", "promotion")  # numbers that many write as yes and no
+_WORDS = {"true": "1", "yes": "1", "false": "0", "no": "0"}
 _ONLY_FROM_CONFIG = {"illustrative"}  # real data are never marked as made up
 
 
@@ -59,7 +61,9 @@ def rename(frame: pl.DataFrame, source: Source, series: tuple[str, ...], file: s
         if (keep_own or canonical in wanted) and canonical not in _ONLY_FROM_CONFIG
     }
     _require(source, list(selected), given, series, file)
-    return frame.select(ROW, **{canonical: pl.col(original) for canonical, original in selected.items()})
+    renamed = frame.select(ROW, **{canonical: pl.col(original) for canonical, original in selected.items()})
+    words = [name for name in _SHARES if renamed.schema.get(name) == pl.String]
+    return renamed.with_columns(pl.col(name).str.to_lowercase().replace(_WORDS) for name in words)
 
 
 def _require(source: Source, present: list[str], given: list[str], series: tuple[str, ...], file: str) -> None:

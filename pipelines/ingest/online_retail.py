@@ -79,8 +79,9 @@ def adapt(rows: pl.DataFrame) -> pl.DataFrame:
             eight columns, typed.
 
     Returns:
-        All rows in canonical columns (`features.tables.OrderLines`, not yet judged) with `_file`, `_row`, `description`,
-        `country` and `rule`, which is null for lines that go on: sales, returns and what will be quarantined.
+        All rows in canonical columns (`features.tables.OrderLines`, not yet judged) with `_file`, `_row`,
+        `description`, `country` and `rule`, which is null for lines that go on: sales, returns and what will be
+        quarantined.
     """
     invoice = pl.col("InvoiceNo")
     cancelled = invoice.str.starts_with("C") & (pl.col("Quantity") < 0)

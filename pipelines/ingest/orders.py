@@ -58,7 +58,7 @@ def _timed(lines: pl.DataFrame, held: pl.DataFrame, now: datetime) -> pl.DataFra
     late = pl.col("_held").is_not_null() | (pl.col("ordered_at") < held["ordered_at"].max())
     known = pl.when(STATED).then("known_at").when(same_as_held).then("_known").when(late).then(_moment(now))
     kept = [pl.when(same_as_held).then(pl.coalesce(name, f"_{name}")).otherwise(name).alias(name) for name in LINKS]
-    return lines.with_columns(known_at=known.otherwise("known_at"), *kept).drop(
+    return lines.with_columns(known.otherwise("known_at").alias("known_at"), *kept).drop(
         "_known", "_held", "_same", *(f"_{name}" for name in LINKS)
     )
 

@@ -1,4 +1,4 @@
-"""Which sale a return takes back: the latest earlier one of the same customer and product with enough left to return."""
+"""Which sale a return takes back: the latest earlier one of the same customer and product with enough left of it."""
 
 from __future__ import annotations
 

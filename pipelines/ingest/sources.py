@@ -128,7 +128,7 @@ def _read_csv(file: Path, source: Source) -> pl.DataFrame:
         except UnicodeDecodeError as error:
             _refuse_encoding(raw, error.start, file, "utf-8")
     try:
-        return pl.read_csv(io.BytesIO(raw), separator=source.separator, infer_schema=False, rechunk=True)
+        return pl.read_csv(io.BytesIO(raw), separator=source.separator, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise SourceError(
             f"The csv cannot be read: {str(error).splitlines()[0]}",

@@ -115,12 +115,8 @@ def _wider_rules(name: str, rows: pl.DataFrame, now: datetime, grid: Grid | None
     if name == "demand":
         yield _against(rows, pl.col("quantity") < 0, pl.format("quantity {} is below 0", _shown("quantity")))
     if grid is not None and "period" in rows.columns:
-        steps = {
-            "day": "day",
-            "week": f"week grid of {grid.anchor:%A}s",
-            "month": f"month grid of day {grid.anchor.day}",
-        }
-        words = f"period {{}} is not on the {steps[grid.frequency]}"
+        grids = {"week": f"{grid.anchor:%A}s", "month": f"day {grid.anchor.day} of the month"}
+        words = f"period {{}} is not on the grid of the others ({grids.get(grid.frequency, 'days')})"
         yield _against(rows, grid.on_grid(pl.col("period")).not_(), pl.format(words, _shown("period")))
 
 
