@@ -1,0 +1,481 @@
+"""Runs and registered models: the only module that imports MLflow (with `registered`, which MLflow runs).
+
+By default everything is in the shop's folder: `tracking/mlflow.db` (SQLite in WAL mode, migrated by one process at a
+time) and `tracking/artifacts`. MLflow records artifact places as absolute URIs, so a moved or restored folder would
+point to where it once was: `relocate` rewrites them, and a `Tracker` does so by itself when it opens a moved folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipelines.errors import TrackingError
+from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pipelines.lake import Lake
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+REQUIREMENTS = ("purvey", "mlflow", "lightgbm", "numpy", "pandas", "polars", "scipy")
+EXAMPLE_ROWS = 5
+_URI_COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One version of a registered model.
+
+    Attributes:
+        name: demand, churn, value or segments.
+        version: Grows by one with each registration.
+        run_id: The run that trained it.
+        metrics: What that run measured.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """One training run while it is going on."""
+
+    def __init__(self, tracker: Tracker, run_id: str) -> None:
+        self.id = run_id
+        self._tracker = tracker
+        self._client = tracker._client
+
+    def log_data(self, lake: Lake, tables: Sequence[str]) -> None:
+        """Record which version of each table was read, and a digest of its rows that ignores their order."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        versions = lake.versions(tables)
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=table,
+                    digest=lake.digest(table, version=version),
+                    source_type="delta",
+                    source=json.dumps({"table": table, "version": version}),
+                ),
+                [InputTag("mlflow.data.context", "training")],
+            )
+            for table, version in versions.items()
+        ]
+        self._client.log_inputs(self.id, inputs)
+        self.log_parameters({f"table_version.{table}": version for table, version in versions.items()})
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Record settings of the run; nested ones get dotted names."""
+        from mlflow.entities import Param
+
+        params = [Param(name, str(value)) for name, value in _flat(parameters).items()]
+        self._client.log_batch(self.id, params=params)
+
+    def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Record figures; what is missing or not a number is left out."""
+        for name, value in metrics.items():
+            if value is not None and math.isfinite(value):
+                self._client.log_metric(self.id, name, float(value))
+
+    def log_figure(self, name: str, figure: Figure) -> None:
+        """Keep a picture as `figures/NAME.png`."""
+        self._client.log_figure(self.id, figure, f"figures/{name}.png")
+
+    def log_table(self, name: str, frame: pl.DataFrame) -> None:
+        """Keep a table as `tables/NAME.csv`."""
+        self._client.log_text(self.id, frame.write_csv(), f"tables/{name}.csv")
+
+    def log_features(self, names: Sequence[str]) -> None:
+        """Record the feature list, in the order the model sees it."""
+        self._client.log_text(self.id, json.dumps(list(names), indent=1), "features.json")
+
+    def register(self, name: str, folder: Path, example: pl.DataFrame) -> str:
+        """Make a model's files a new version of a registered model, marked `challenger`.
+
+        Args:
+            name: The registered model.
+            folder: What the model's `to_dir` wrote.
+            example: Rows it can predict from; all of them shape the signature, a few are kept beside the model.
+
+        Returns:
+            The version.
+
+        Raises:
+            TrackingError: The model cannot be loaded back or does not predict from the example.
+        """
+        with _quiet():
+            import mlflow.pyfunc
+            from mlflow.models import infer_signature
+
+            from pipelines import registered
+
+        try:
+            answer = registered.load(folder).predict(example)
+        except Exception as error:
+            raise TrackingError(
+                f"Model {name} cannot be loaded from its own files: {error!r}. It was not registered.", file=folder
+            ) from error
+        with _understood(self._tracker.uri), _quiet(), tempfile.TemporaryDirectory() as scratch:
+            files, few = Path(scratch) / "model", Path(scratch) / "example.parquet"
+            shutil.copytree(folder, files)
+            example.head(EXAMPLE_ROWS).write_parquet(few)
+            logged = mlflow.pyfunc.log_model(
+                name=name,
+                python_model=registered.__file__,
+                artifacts={"model": str(files), "example": str(few)},
+                signature=infer_signature(_for_pandas(example).to_pandas(), _for_pandas(answer).to_pandas()),
+                pip_requirements=requirements(),
+            )
+            return self._tracker.add_version(name, logged.model_id, self.id)
+
+
+class Tracker:
+    """The shop's runs and its registered models.
+
+    Args:
+        settings: The shop. The store is created, or migrated to this MLflow, when it is first opened.
+
+    Raises:
+        TrackingError: The store cannot be opened.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        _prepare_environment()
+        self.uri = settings.tracking_uri
+        self._experiment = settings.tracking.experiment or settings.shop
+        self._home = settings.home / "tracking"
+        artifacts = artifact_root(settings)
+        with _understood(self.uri), _one_at_a_time(self._home), _quiet():
+            if _is_embedded(settings):
+                _use_write_ahead_log(_database(settings))
+            from mlflow import MlflowClient
+
+            self._client = MlflowClient(self.uri, self.uri)
+            known = self._client.get_experiment_by_name(self._experiment)
+            if known is None:
+                location = None if self.uri.startswith("http") else artifacts.as_uri()
+                self._client.create_experiment(self._experiment, artifact_location=location)
+            elif _is_embedded(settings) and known.artifact_location != artifacts.as_uri():
+                relocate(settings)
+
+    @contextmanager
+    def run(self, job: str, parameters: Mapping[str, Any]) -> Iterator[Run]:
+        """A run that ends well with the block, or is marked failed when the block raises.
+
+        Args:
+            job: What is run, e.g. `train demand`.
+            parameters: Settings that decide the result.
+        """
+        import mlflow
+
+        with _understood(self.uri), _quiet():
+            mlflow.set_tracking_uri(self.uri)
+            mlflow.set_registry_uri(self.uri)
+            mlflow.set_experiment(self._experiment)
+        with mlflow.start_run(
+            run_name=job, tags={"job": job, "code_version": code_version()}, log_system_metrics=False
+        ):
+            run = Run(self, mlflow.active_run().info.run_id)
+            run.log_parameters(parameters)
+            self._client.log_text(run.id, "\n".join(requirements()), "requirements.txt")
+            yield run
+
+    def add_version(self, name: str, model_id: str, run_id: str) -> str:
+        """Make a logged model the newest version of a registered model, marked `challenger`."""
+        if not any(model.name == name for model in self._client.search_registered_models(f"name = '{name}'")):
+            self._client.create_registered_model(name)
+        made = self._client.create_model_version(name, f"models:/{model_id}", run_id=run_id, model_id=model_id)
+        self._client.set_registered_model_alias(name, CHALLENGER, str(made.version))
+        return str(made.version)
+
+    def promote(self, name: str, version: str) -> None:
+        """Make a version the champion; the one before becomes `previous`. Twice is as once.
+
+        Raises:
+            TrackingError: There is no such version.
+        """
+        with _understood(self.uri):
+            self._client.get_model_version(name, version)
+            aliases = self._aliases(name)
+            champion = aliases.get(CHAMPION)
+            if champion != version:
+                if champion is not None:
+                    self._client.set_registered_model_alias(name, PREVIOUS, champion)
+                self._client.set_registered_model_alias(name, CHAMPION, version)
+            if aliases.get(CHALLENGER) == version:
+                self._client.delete_registered_model_alias(name, CHALLENGER)
+
+    def repair(self, facts: Mapping[str, str]) -> list[str]:
+        """Set the champions to what the current release says; returns the names that had to be moved.
+
+        Args:
+            facts: Registered model → version, as in the release's manifest.
+
+        Raises:
+            TrackingError: The registry lacks a version; the other models are set all the same.
+        """
+        moved, missing = [], []
+        for name, version in facts.items():
+            champion = self.champion(name)
+            if champion is not None and champion.version == version:
+                continue
+            try:
+                self.promote(name, version)
+                moved.append(name)
+            except TrackingError:
+                missing.append(f"{name} {version}")
+        if missing:
+            raise TrackingError(
+                f"The current release was made with models the registry does not know: {', '.join(missing)}.",
+                file=self.uri,
+                remedy="the release serves all the same; run `purvey train` to register new models",
+            )
+        return moved
+
+    def champion(self, name: str) -> Registered | None:
+        """The version in use, None before the first promotion."""
+        with _understood(self.uri):
+            version = self._aliases(name).get(CHAMPION)
+            return self._registered(name, version) if version else None
+
+    def model_folder(self, name: str, alias: str = CHAMPION) -> Path:
+        """The files that `to_dir` wrote, of the version an alias names.
+
+        Raises:
+            TrackingError: There is no such model, or its files are gone.
+        """
+        with _understood(self.uri), _quiet():
+            version = self._aliases(name).get(alias)
+            if version is None:
+                raise TrackingError(
+                    f"There is no {alias} of model {name}.", remedy="run `purvey train`, or `purvey run` for everything"
+                )
+            from mlflow.artifacts import download_artifacts
+
+            place = self._client.get_model_version_download_uri(name, version)
+            return Path(download_artifacts(artifact_uri=place, tracking_uri=self.uri)) / "artifacts" / "model"
+
+    def models(self) -> pl.DataFrame:
+        """One row a version: name, version, aliases, run_id, registered_at, metrics (JSON); newest first by name."""
+        with _understood(self.uri):
+            rows = []
+            for model in self._client.search_registered_models():
+                for one in self._client.search_model_versions(f"name = '{model.name}'"):
+                    metrics = self._registered(model.name, str(one.version)).metrics
+                    named = [alias for alias, version in model.aliases.items() if str(version) == str(one.version)]
+                    rows.append(
+                        {
+                            "name": model.name,
+                            "version": str(one.version),
+                            "aliases": ", ".join(sorted(named)),
+                            "run_id": one.run_id,
+                            "registered_at": one.creation_timestamp,
+                            "metrics": json.dumps(
+                                self._registered(model.name, str(one.version)).metrics, sort_keys=True
+                            ),
+                        }
+                    )
+        texts = dict.fromkeys(("name", "version", "aliases", "run_id"), pl.String())
+        frame = pl.DataFrame(rows, schema={**texts, "registered_at": pl.Int64, "metrics": pl.String})
+        return frame.with_columns(
+            pl.col("registered_at").cast(pl.Datetime("ms", "UTC")).cast(pl.Datetime("us", "UTC"))
+        ).sort("name", pl.col("version").cast(pl.Int64), descending=[False, True])
+
+    def _aliases(self, name: str) -> dict[str, str]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            aliases = self._client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+        return {alias: str(version) for alias, version in aliases.items()}
+
+    def _registered(self, name: str, version: str) -> Registered:
+        run_id = self._client.get_model_version(name, version).run_id
+        return Registered(name, version, run_id, dict(self._client.get_run(run_id).data.metrics))
+
+
+def relocate(settings: Settings) -> int:
+    """Point the store at the artifacts where the shop's folder is now; returns how many places were rewritten.
+
+    MLflow keeps absolute artifact URIs. Only a store in the shop's own folder is rewritten, in one transaction; a store
+    elsewhere keeps what its owner set.
+    """
+    database = _database(settings)
+    if not _is_embedded(settings) or not database.exists():
+        return 0
+    new = artifact_root(settings).as_uri()
+    name = settings.tracking.experiment or settings.shop
+    with closing(sqlite3.connect(database)) as store, store:
+        found = store.execute("SELECT artifact_location FROM experiments WHERE name = ?", (name,)).fetchone()
+        if found is None or found[0] == new:
+            return 0
+        old = found[0].rstrip("/")
+        changed = 0
+        for table, column in _URI_COLUMNS:
+            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+            below = f" WHERE {column} = ? OR substr({column}, 1, ?) = ?"
+            values = (new, len(old) + 1, old, len(old) + 1, old + "/")
+            changed += store.execute(moved + below, values).rowcount
+    return changed
+
+
+def artifact_root(settings: Settings) -> Path:
+    """Where models, figures and tables of runs are kept."""
+    return settings.home / "tracking" / "artifacts"
+
+
+def code_version() -> str:
+    """The commit of a checkout, marked when files differ from it; of an installed program, its version.
+
+    Example:
+        >>> bool(code_version())
+        True
+    """
+    root = Path(__file__).parents[1]
+    if (root / ".git").exists() and shutil.which("git"):
+        commit = _git(root, "rev-parse", "HEAD")
+        if commit:
+            return commit + ("+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    return f"purvey {package_version('purvey')}"
+
+
+def requirements() -> list[str]:
+    """What a registered model needs, exactly as installed here: inferring it takes MLflow seconds a model."""
+    found = []
+    for package in REQUIREMENTS:
+        try:
+            found.append(f"{package}=={package_version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _for_pandas(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns as MLflow's signatures know them."""
+    return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+
+
+def _is_embedded(settings: Settings) -> bool:
+    return settings.tracking.uri is None
+
+
+def _database(settings: Settings) -> Path:
+    return settings.home / "tracking" / "mlflow.db"
+
+
+def _use_write_ahead_log(database: Path) -> None:
+    """Readers and the one writer do not block each other; the mode stays with the file."""
+    with closing(sqlite3.connect(database, timeout=20)) as store:
+        store.execute("PRAGMA journal_mode=WAL")
+
+
+def _prepare_environment() -> None:
+    """What MLflow reads when it is imported: no telemetry, no unpickling, no chatter."""
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's and Alembic's own messages from the user: they speak of migrations and pip, not of the shop."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "alembic.runtime.migration")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the store while it is created or migrated: parallel first starts race MLflow's migrations."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _understood(uri: str) -> Iterator[None]:
+    """Say what is wrong with the store in words, with a remedy."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(
+            f"The tracking store cannot be opened: {error}.",
+            file=_without_password(uri),
+            remedy="restore the shop from a backup (purvey restore), or move the folder `tracking` away and train anew",
+        ) from error
+    except OSError as error:
+        raise TrackingError(
+            f"The tracking store cannot be written: {error}.",
+            file=_without_password(uri),
+            remedy="check free space and permissions, then run the same command again",
+        ) from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy", "alembic"):
+            raise
+        raise TrackingError(
+            f"MLflow refused: {str(error).splitlines()[0]}",
+            file=_without_password(uri),
+            remedy="check `tracking` in the configuration and that its server runs; `purvey train` registers anew",
+        ) from error
+
+
+def _without_password(uri: str) -> str:
+    head, at, tail = uri.rpartition("@")
+    return f"{head.split('://')[0]}://…@{tail}" if at else uri
