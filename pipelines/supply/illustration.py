@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features.tables import TABLES
 from pipelines.settings import Supply
 from pipelines.supply.paths import Array
 
@@ -91,7 +92,13 @@ def illustrate(
         moq=pl.Series(pack * (1 + _choice(drawn[6], 2))),
         multiple=pl.Series(pack),
     ).with_columns(marked)
-    return MadeUp(stock, open_supply, terms)
+    return MadeUp(stock, open_supply, _whole(terms, "supply_terms", keys))
+
+
+def _whole(frame: pl.DataFrame, table: str, keys: list[str]) -> pl.DataFrame:
+    """The frame with every column of its table; what the rules above do not make up is null, a default."""
+    columns = TABLES[table].schema.create_empty()
+    return pl.concat([columns, frame], how="diagonal").select(*keys, *columns.columns)
 
 
 def uniform(series: pl.DataFrame, seed: int, stream: int) -> Array:
