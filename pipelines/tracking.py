@@ -298,9 +298,7 @@ class Tracker:
                             "aliases": ", ".join(sorted(named)),
                             "run_id": one.run_id,
                             "registered_at": one.creation_timestamp,
-                            "metrics": json.dumps(
-                                self._registered(model.name, str(one.version)).metrics, sort_keys=True
-                            ),
+                            "metrics": json.dumps(metrics, sort_keys=True),
                         }
                     )
         texts = dict.fromkeys(("name", "version", "aliases", "run_id"), pl.String())
