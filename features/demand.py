@@ -33,11 +33,13 @@ class Vocabulary:
         codes: Column → its values; the code is the place in the list, −1 a value never seen.
         numbers: Columns used as numbers.
         groups: Columns by which series are pooled for seasonality and momentum.
+        alike: Covariates known ahead with few values: past periods that share them with a target are like it.
     """
 
     codes: dict[str, list[str]] = field(default_factory=dict)
     numbers: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
+    alike: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, panel: Panel, most_groups: int = 2) -> Vocabulary:
@@ -62,7 +64,8 @@ class Vocabulary:
         pools = sorted(
             (name for name in codes if len(codes[name]) <= panel.series.height // 5), key=lambda n: len(codes[n])
         )
-        return cls(codes, numbers, pools[-most_groups:])
+        alike = [name for name, values in panel.ahead.items() if 1 < len(np.unique(values[~np.isnan(values)])) <= 10]
+        return cls(codes, numbers, pools[-most_groups:], alike)
 
     def encode(self, series: pl.DataFrame) -> dict[str, FloatArray]:
         """Codes and numbers of every attribute, one value a series."""
@@ -95,7 +98,7 @@ def without_leading_zeros(history: FloatArray) -> FloatArray:
     """Periods before the first sale made unknown: the series had not been launched. Never sold: left as it is."""
     sold = history > 0
     before = np.cumsum(sold, axis=1) == 0
-    return np.where(before & sold.any(axis=1)[:, None], np.nan, history).astype(np.float32)
+    return np.where(before & sold.any(axis=1, keepdims=True), np.nan, history).astype(np.float32)
 
 
 def rows_at(
@@ -137,7 +140,7 @@ def rows_at(
     own = dict(_own(scaled, scale, rhythm)) | dict(_observed(known)) | vocabulary.encode(known.series)
     aligned = dict(target_aligned(scaled, horizon, rhythm))
     aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, _groups(known, vocabulary)))
-    aligned |= dict(target_covariates(known.ahead, scaled, horizon, rhythm))
+    aligned |= dict(target_covariates(known.ahead, vocabulary.alike, scaled, horizon, rhythm))
     columns |= {"ahead": (step + 1).astype(np.float32)}
     columns |= {name: values[series] for name, values in own.items()}
     columns |= {name: np.broadcast_to(values, size)[series, step] for name, values in aligned.items()}
@@ -166,7 +169,7 @@ def _own(y: FloatArray, scale: FloatArray, rhythm: Rhythm) -> Iterator[tuple[str
         yield f"share_positive_{window}", w.share_positive(w.tail(y, window))
     for half_life in rhythm.half_lives:
         age = np.arange(recent.shape[1] - 1, -1, -1, dtype=np.float32)
-        yield f"decayed_{half_life}", w.weighted_mean(recent, 0.5 ** (age / np.float32(half_life)))
+        yield f"decayed_{half_life}", w.weighted_mean(recent, np.exp2(-age / np.float32(half_life)))
     year = w.tail(y, rhythm.year)
     yield "largest", np.fmax.reduce(year, axis=1, initial=np.nan)
     yield "mean_sale", w.mean(np.where(year > 0, year, np.nan).astype(np.float32))

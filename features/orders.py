@@ -45,7 +45,8 @@ def _whole_periods(days: pl.Series, grid: Grid) -> tuple[int, int]:
     if first_day is None or last_day is None:
         return 0, -1
     first, last = grid.number_containing(first_day), grid.number_containing(last_day)  # type: ignore[arg-type]
-    return first + (grid.first_day(first) < first_day), last - (grid.last_day(last) > last_day)  # type: ignore[operator]
+    starts_late, ends_early = grid.first_day(first) < first_day, grid.last_day(last) > last_day  # type: ignore[operator]
+    return first + int(starts_late), last - int(ends_early)
 
 
 def _sold(sales: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

@@ -51,7 +51,7 @@ class Panel:
     @property
     def last(self) -> int:
         """Number of the last period."""
-        return self.first + self.quantity.shape[1] - 1
+        return int(self.first + self.quantity.shape[1] - 1)
 
     def known(self, origin: int) -> Panel:
         """What was known once period `origin` was over: series heard of, periods past, revisions learned by then.
@@ -102,49 +102,44 @@ class Panel:
             known_ahead: Its columns that are known for future periods too.
             observed: Its columns that are known once the period is over.
             attributes: What does not change, by all of the keys.
-            last: The last period number to hold; by default the newest period of demand.
+            last: The last period number to hold; by default the newest period in which any demand is known.
         """
         names = list(keys)
         cells = demand.with_columns(_number=grid.index(pl.col("period")))
-        if last is not None:
-            cells = cells.filter(pl.col("_number") <= last)
-        index = cells.select(names).unique().sort(names).with_row_index("_row")
-        series = (
-            index.drop("_row")
-            if attributes is None
-            else index.drop("_row").join(
-                attributes.unique(names, keep="last", maintain_order=True), on=names, how="left", maintain_order="left"
-            )
-        )
-        cells = cells.join(index, on=names, how="left")
-        first = int(cells["_number"].min() or 0)  # type: ignore[arg-type]
-        last = int(cells["_number"].max() or first) if last is None else last  # type: ignore[arg-type]
-        shape = (index.height, last - first + 1)
         if "available" in cells.columns:
             in_stock = pl.col("available").is_null() | (pl.col("available") > 0)
             cells = cells.with_columns(pl.when(in_stock).then("quantity"))
-        spread = _Spread(shape, first)
+        if last is None:
+            last = int(cells.drop_nulls("quantity")["_number"].max() or 0)  # type: ignore[arg-type]
+        cells = cells.filter(pl.col("_number") <= last)
+        first = int(cells["_number"].min() or last)  # type: ignore[arg-type]
+        index = cells.select(names).unique().sort(names).with_row_index("_row")
+        cells = cells.join(index, on=names, how="left")
         listed = cells.group_by("_row").agg(pl.col("_number").min() - first).sort("_row")["_number"]
         side = {} if covariates is None else _covariates(covariates, index, names, grid)
-        future = max([shape[1], *(int(frame["_number"].max() or 0) - first + 1 for frame in side.values())])
-        with_demand = {
-            name: spread(cells, name)
-            for name in _OBSERVED_WITH_DEMAND
-            if name in cells.columns and cells[name].null_count() < cells.height
-        }
-        wide = _Spread((shape[0], future), first)
+        future = max([last, *(int(frame["_number"].max() or 0) for frame in side.values())])  # type: ignore[arg-type]
+        spread = _Spread((index.height, last - first + 1), first)
+        wide = _Spread((index.height, future - first + 1), first)
+        seen = {name: spread(cells, name) for name in _OBSERVED_WITH_DEMAND if name in cells.columns}
         return cls(
             grid=grid,
-            series=series,
+            series=_with_attributes(index.drop("_row"), attributes, names),
             keys=tuple(names),
             first=first,
             quantity=spread(cells, "quantity"),
             listed=listed.to_numpy().astype(np.int32),
-            revisions=_revisions(revisions, index, names, grid, first, shape[1]),
-            observed=with_demand | {name: spread(side[name], name) for name in observed if name in side},
+            revisions=_revisions(revisions, index, names, grid, first, last - first + 1),
+            observed=seen | {name: spread(side[name], name) for name in observed if name in side},
             ahead={name: wide(side[name], name) for name in known_ahead if name in side},
-            position=np.arange(shape[0], dtype=np.int32),
+            position=np.arange(index.height, dtype=np.int32),
         )
+
+
+def _with_attributes(series: pl.DataFrame, attributes: pl.DataFrame | None, keys: list[str]) -> pl.DataFrame:
+    if attributes is None:
+        return series
+    one = attributes.unique(keys, keep="last", maintain_order=True)
+    return series.join(one, on=keys, how="left", maintain_order="left")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Arrays of history end at the origin: column −1 is the origin itself, target `h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -165,12 +165,13 @@ def _holidays(
 
 
 def target_covariates(
-    ahead: Mapping[str, FloatArray], y: FloatArray, horizon: int, rhythm: Rhythm
+    ahead: Mapping[str, FloatArray], alike: Sequence[str], y: FloatArray, horizon: int, rhythm: Rhythm
 ) -> Iterator[tuple[str, FloatArray]]:
     """Covariates known ahead, at the target period, and what sold in past periods that were like it.
 
     Args:
         ahead: Name → values (series × period), reaching beyond the origin.
+        alike: Those by which past periods are compared with the target.
         y: Scaled demand up to the origin (series × period).
         horizon: Periods ahead.
         rhythm: Windows of the frequency.
@@ -178,8 +179,6 @@ def target_covariates(
     Yields:
         Name and values (series × horizon).
     """
-    if not ahead:
-        return
     end = y.shape[1]
     target = end + np.arange(horizon)
     for name, values in ahead.items():
@@ -190,16 +189,14 @@ def target_covariates(
         yield f"ahead_{name}_year_ago", w.take(values, target - rhythm.year)
         usual = w.mean(w.tail(values[:, :end], rhythm.year))
         yield f"ahead_{name}_to_usual", w.ratio(there, usual[:, None])
-    yield from _alike(ahead, y, target, rhythm)
+    if alike:
+        yield from _alike([ahead[name] for name in alike], y, target, rhythm)
 
 
 def _alike(
-    ahead: Mapping[str, FloatArray], y: FloatArray, target: npt.NDArray[np.int64], rhythm: Rhythm
+    covariates: Sequence[FloatArray], y: FloatArray, target: npt.NDArray[np.int64], rhythm: Rhythm
 ) -> Iterator[tuple[str, FloatArray]]:
     """Mean demand of the past year's periods with the same covariates (for days, also the same weekday)."""
-    names = [name for name, values in ahead.items() if _few_values(values[:, : y.shape[1]])]
-    if not names:
-        return
     end, span = y.shape[1], min(y.shape[1], rhythm.year)
     past = end - span + np.arange(span)
     recency = (0.5 ** ((end - 1 - past) / (rhythm.year / 4))).astype(np.float32)
@@ -209,16 +206,11 @@ def _alike(
         same = known.copy()
         if rhythm.week is not None:
             same[:, (column - past) % rhythm.week != 0] = False
-        for name in names:
-            there = w.take(ahead[name], np.array([column]))
-            same &= (ahead[name][:, past] == there) | (np.isnan(there) & np.isnan(ahead[name][:, past]))
+        for values in covariates:
+            there, then = w.take(values, np.array([column])), values[:, past]
+            same &= (then == there) | (np.isnan(there) & np.isnan(then))
         weights = same.astype(np.float32)
         mean[:, step] = w.ratio((recent * weights).sum(axis=1), weights.sum(axis=1))
         near[:, step] = w.ratio((recent * weights) @ recency, weights @ recency)
     yield "alike", mean
     yield "alike_recent", near
-
-
-def _few_values(values: FloatArray, most: int = 10) -> bool:
-    known = values[~np.isnan(values)]
-    return 1 < len(np.unique(known)) <= most

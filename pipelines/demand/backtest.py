@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from features import windows as w
-from features.demand import without_leading_zeros
+from features.demand import scale_of, without_leading_zeros
+from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand import metrics
-from pipelines.demand.distribution import ENOUGH, Errors, FloatArray
+from pipelines.demand.distribution import ENOUGH, Errors, FloatArray, IntArray
 from pipelines.demand.local import LOCALS
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
@@ -105,7 +106,7 @@ def measure(frame: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, float 
     return figures | {"series": float(frame["series"].n_unique())}
 
 
-def demand_class(history: FloatArray) -> list[str]:
+def demand_class(history: w.FloatArray) -> list[str]:
     """Smooth, erratic, intermittent or lumpy, by mean interval and squared variation of sizes.
 
     Source:
@@ -168,10 +169,7 @@ def _baseline(origins: Origins, name: str, cutoff: int, quantiles: Sequence[floa
     return keys.hstack(pl.DataFrame({"mean": point.ravel().astype(np.float64), **columns}))
 
 
-def _points(origins: Origins, name: str, cutoff: int) -> tuple[FloatArray, FloatArray, Any, Any]:
-    from features.demand import scale_of
-    from features.season import RHYTHMS
-
+def _points(origins: Origins, name: str, cutoff: int) -> tuple[FloatArray, FloatArray, IntArray, w.IntArray]:
     known = origins.panel.known(cutoff)
     history = without_leading_zeros(known.quantity)
     year = RHYTHMS[origins.panel.grid.frequency].year
@@ -180,7 +178,7 @@ def _points(origins: Origins, name: str, cutoff: int) -> tuple[FloatArray, Float
     return point, scale_of(history, year).astype(np.float64), often, known.position
 
 
-def _keys(position: Any, horizon: int, cutoff: int) -> pl.DataFrame:
+def _keys(position: w.IntArray, horizon: int, cutoff: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "series": np.repeat(position, horizon).astype(np.int32),

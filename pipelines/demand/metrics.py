@@ -51,8 +51,8 @@ def rmsse(actual: npt.ArrayLike, forecast: npt.ArrayLike, scale: npt.ArrayLike, 
     fit = ~np.isnan(y) & ~np.isnan(f) & (s > 0)
     if not fit.any():
         return None
-    _, g = np.unique(g[fit], return_inverse=True)
-    squared = np.bincount(g, ((y[fit] - f[fit]) / s[fit]) ** 2) / np.bincount(g)
+    _, own = np.unique(g[fit], return_inverse=True)
+    squared = np.bincount(own, ((y[fit] - f[fit]) / s[fit]) ** 2) / np.bincount(own)
     return float(np.sqrt(squared.mean()))
 
 

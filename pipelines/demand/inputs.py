@@ -1,0 +1,130 @@
+"""What demand reads from the lake: the panel of a shop, from order lines or from a table of totals."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from features.calendar import Grid, holidays_between
+from features.orders import demand_from_orders
+from features.panel import Panel
+from pipelines.errors import ConfigError, DataError, NotEnoughDataError
+from pipelines.lake import Lake
+from pipelines.settings import Settings
+
+READ = ("demand", "demand_revisions", "series", "products", "locations", "covariates")
+
+
+def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fresh: bool = False) -> Panel:
+    """The shop's demand panel, up to a cutoff or to the newest known period.
+
+    Args:
+        settings: The shop.
+        lake: Its tables.
+        cutoff: Any date in the last period that may be held.
+        fresh: Build demand from the newest order lines, whatever `purvey features` has written.
+
+    Raises:
+        ConfigError: A configured series column or holiday calendar is unknown, or the cutoff is outside the record.
+        DataError: A period does not lie on the grid of the others.
+        NotEnoughDataError: There is no demand at all.
+    """
+    _check_holidays(settings)
+    demand, revisions = _tables(settings, lake, fresh)
+    keys = settings.demand.series
+    for key in keys:
+        if key not in demand.columns:
+            raise ConfigError("A column of demand.series is not in the demand table.", file="demand", column=key)
+    if demand["quantity"].null_count() == demand.height:
+        raise NotEnoughDataError("There is no known demand in the lake.", remedy="run `purvey ingest` first")
+    grid = _grid(settings, demand)
+    named = [source for source in settings.sources if source.table == "covariates"]
+    return Panel.build(
+        demand,
+        keys,
+        grid,
+        revisions=revisions,
+        covariates=lake.read("covariates") if lake.exists("covariates") else None,
+        known_ahead=[name for source in named for name in source.known_ahead],
+        observed=[name for source in named for name in source.observed],
+        attributes=_attributes(lake, demand.select(keys).unique(), keys),
+        last=None if cutoff is None else _number(grid, demand, cutoff),
+    )
+
+
+def demand_from_lines(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tables `demand` and `demand_revisions` of a shop that brings order lines.
+
+    Raises:
+        ConfigError: A configured series column is not in the order lines.
+        NotEnoughDataError: Not a single whole period of sales.
+    """
+    lines = lake.read("order_lines")
+    for key in settings.demand.series:
+        if key not in lines.columns:
+            raise ConfigError("A column of demand.series is not in the order lines.", file="order_lines", column=key)
+    grid = Grid.starting_monday(settings.demand.frequency)
+    demand, revisions = demand_from_orders(lines, settings.demand.series, grid, settings.timezone)
+    if demand.is_empty():
+        raise NotEnoughDataError(
+            f"The order lines do not cover one whole {settings.demand.frequency}.",
+            remedy="ingest more history, or choose a shorter demand.frequency",
+        )
+    return demand, revisions
+
+
+def _tables(settings: Settings, lake: Lake, fresh: bool) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    if settings.has("demand"):
+        return lake.read("demand"), None
+    if fresh or not lake.exists("demand"):
+        return demand_from_lines(settings, lake)
+    return lake.read("demand"), lake.read("demand_revisions") if lake.exists("demand_revisions") else None
+
+
+def _grid(settings: Settings, demand: pl.DataFrame) -> Grid:
+    if not settings.has("demand"):
+        return Grid.starting_monday(settings.demand.frequency)
+    grid = Grid.from_labels(settings.demand.frequency, demand["period"], settings.demand.period_label)
+    off = demand.filter(~grid.on_grid(pl.col("period")))
+    if off.height:
+        raise DataError(
+            f"{off.height} periods are not on the {grid.frequency} grid of the others, the first: {off['period'][0]}.",
+            file="demand",
+            column="period",
+            rule=f"one row a series and {grid.frequency}, all labels on one regular grid",
+            remedy="mend the dates in the source, or set demand.frequency to what they are",
+        )
+    return grid
+
+
+def _number(grid: Grid, demand: pl.DataFrame, cutoff: date) -> int:
+    number = grid.number_containing(cutoff)
+    first, last = demand.select(first=pl.col("period").min(), last=pl.col("period").max()).row(0)
+    if not grid.number(first) <= number <= grid.number(last):
+        raise ConfigError(
+            f"The cutoff {cutoff} is outside the record.",
+            rule=f"a period from {first} to {last}",
+            remedy="name a period of the demand table with --cutoff",
+        )
+    return number
+
+
+def _attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame | None:
+    """What the shop says of its series, products and locations, by series key; free of columns named twice."""
+    found = series
+    for table, key in (("series", keys), ("products", ["product_id"]), ("locations", ["location_id"])):
+        if not lake.exists(table) or not set(key) <= set(series.columns):
+            continue
+        attributes = lake.read(table)
+        fresh = [name for name in attributes.columns if name not in found.columns]
+        one = attributes.select(*key, *fresh).unique(key, keep="last", maintain_order=True)
+        found = found.join(one, on=key, how="left", maintain_order="left")
+    return found if found.width > series.width else None
+
+
+def _check_holidays(settings: Settings) -> None:
+    try:
+        holidays_between(settings.demand.holidays, date(2024, 1, 1), date(2024, 1, 2))
+    except ValueError as error:
+        raise ConfigError(f"The configuration asks for {error}.", rule="demand.holidays") from error

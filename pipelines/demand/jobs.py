@@ -1,0 +1,334 @@
+"""The jobs of demand: order lines → demand → model → forecasts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from features.calendar import Grid
+from features.demand import rows_at
+from features.panel import Panel
+from features.season import RHYTHMS
+from features.tables import TABLES, quantile_column
+from pipelines.demand import figures
+from pipelines.demand.backtest import BASELINES, MODEL, evaluate
+from pipelines.demand.backtest import backtest as roll
+from pipelines.demand.inputs import READ, demand_from_lines, open_panel
+from pipelines.demand.model import DemandModel
+from pipelines.demand.origins import Origins
+from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
+from pipelines.lake import Lake
+from pipelines.settings import Settings
+from pipelines.summary import Summary, progress
+
+if TYPE_CHECKING:
+    from pipelines.tracking import Tracker
+
+
+def build_features(settings: Settings, lake: Lake) -> Summary:
+    """Write `demand` and `demand_revisions` from order lines; a shop that brings demand keeps its own."""
+    summary = Summary("features", read=lake.versions(["order_lines", "demand"]))
+    if settings.has("demand"):
+        summary.notes.append("The shop brings its own demand table: there is nothing to build.")
+        summary.changed = False
+        return summary
+    demand, revisions = demand_from_lines(settings, lake)
+    written = [lake.replace("demand", demand), lake.replace("demand_revisions", revisions)]
+    summary.wrote = {"demand": demand.height, "demand_revisions": revisions.height}
+    summary.changed = any(table.changed for table in written)
+    periods = demand.select(pl.col("period").min().alias("first"), pl.col("period").max().alias("last"))
+    summary.figures = {
+        "series": demand.select(settings.demand.series).n_unique(),
+        "first_period": periods.item(0, "first"),
+        "last_period": periods.item(0, "last"),
+        "units": demand["quantity"].sum(),
+        "units_revised_later": revisions["quantity"].sum(),
+    }
+    return summary
+
+
+def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
+    """Backtest, fit on everything known, register, and promote unless a baseline is better.
+
+    Raises:
+        NotEnoughDataError: Less than two periods of demand.
+    """
+    demand = settings.demand
+    panel = open_panel(settings, lake)
+    origins = Origins(panel, settings, demand.horizon)
+    with (
+        progress("train demand", demand.backtest_origins + 1) as advance,
+        tracker.run("train demand", _parameters(settings, panel)) as run,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        run.log_data(lake, [table for table in READ if lake.exists(table)])
+        long = roll(origins, demand.backtest_origins, demand.quantiles, advance)
+        evaluation = _evaluation(long, panel, run.id, demand.quantiles)
+        model = DemandModel.fit(origins, panel.last, demand.quantiles)
+        advance()
+        model.to_dir(Path(folder))
+        overall = _overall(evaluation)
+        run.log_metrics({f"{row['model']}.{row['metric']}": row["value"] for row in overall.iter_rows(named=True)})
+        run.log_features(model.trees.features)
+        run.log_table("importance", model.trees.importance())
+        for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
+            run.log_figure(name, figure)
+        version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
+    if evaluation.height:
+        lake.merge("evaluation", evaluation, TABLES["evaluation"].keys())
+    summary = Summary("train demand", read=lake.versions(READ), wrote={"evaluation": evaluation.height})
+    summary.figures = {
+        "version": version,
+        "trained_to": panel.grid.name(panel.last),
+        "features": len(model.trees.features),
+    }
+    summary.figures |= {"level": round(model.level, 4), "calibrated_on_origins": model.calibrated_on}
+    if overall.height:
+        summary.tables["mean over cutoffs"] = overall.pivot("metric", index="model", values="value")
+    _promote(tracker, version, overall, summary)
+    return summary
+
+
+def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
+    """Write `forecasts` and `lead_time_demand` of the champion from the last whole period.
+
+    Raises:
+        TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
+    """
+    champion = tracker.champion("demand")
+    if champion is None:
+        raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
+    model = DemandModel.from_dir(tracker.model_folder("demand"))
+    panel = open_panel(settings, lake)
+    if (model.frequency, model.horizon, model.quantiles) != _promised(settings):
+        raise TrackingError(
+            "The champion demand model was fitted for another frequency, horizon or set of quantiles.",
+            remedy="run `purvey train demand` after changing them",
+        )
+    rows = _rows(panel, panel.last, settings, model, settings.demand.horizon)
+    forecasts, lead_time = _decided(model, rows, panel, settings)
+    stamp = {"issued_on": pl.lit(_issued_on(panel.grid, panel.last)), "model_version": pl.lit(champion.version)}
+    forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
+    keys = tuple(settings.demand.series)
+    lake.merge("forecasts", forecasts, TABLES["forecasts"].keys(keys))
+    lake.merge("lead_time_demand", lead_time, TABLES["lead_time_demand"].keys(keys))
+    flags = forecasts.filter(horizon=1)["flags"]
+    return Summary(
+        "score demand",
+        read=lake.versions(READ),
+        wrote={"forecasts": forecasts.height, "lead_time_demand": lead_time.height},
+        figures={
+            "model_version": champion.version,
+            "last_known_period": panel.grid.name(panel.last),
+            "issued_on": _issued_on(panel.grid, panel.last),
+            "series": panel.series.height,
+            "cold_start": int(flags.str.contains("cold_start").sum()),
+            "obsolete": int(flags.str.contains("obsolete").sum()),
+            "units_expected": round(float(forecasts["mean"].sum()), 1),
+        },
+    )
+
+
+def forecast(
+    settings: Settings, lake: Lake, *, cutoff: date | None = None, horizon: int | None = None, out: Path
+) -> Summary:
+    """Forecast for the occasion: fit on what was known once the cutoff period was over, write one file.
+
+    Args:
+        settings: The shop.
+        lake: Its tables; nothing is written there.
+        cutoff: The last period whose demand is known; by default the newest.
+        horizon: Periods ahead; by default as configured.
+        out: Parquet file: series keys, `period`, `mean` and a column a quantile.
+    """
+    panel = open_panel(settings, lake, cutoff=cutoff, fresh=True)
+    origins = Origins(panel, settings, horizon or settings.demand.horizon)
+    model = DemandModel.fit(origins, panel.last, settings.demand.quantiles)
+    rows = origins.rows(panel.last)
+    forecasts, _ = _decided(model, rows, panel, settings)
+    columns = [*settings.demand.series, "period", "mean", *map(quantile_column, settings.demand.quantiles)]
+    _write(forecasts.select(columns), Path(out))
+    return Summary(
+        "forecast",
+        read=lake.versions((*READ, "order_lines")),
+        wrote={str(out): forecasts.height},
+        figures={
+            "cutoff": panel.grid.name(panel.last),
+            "series": panel.series.height,
+            "units_expected": round(float(forecasts["mean"].sum()), 1),
+        },
+        notes=[] if model.calibrated_on else ["The record is too short to look back: intervals are a rough guide."],
+    )
+
+
+def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out: Path) -> Summary:
+    """Forecast from past cutoffs and write predictions beside what came true.
+
+    Args:
+        settings: The shop.
+        lake: Its tables; nothing is written there.
+        origins: How many cutoffs, one horizon apart; by default as configured.
+        out: Parquet file: as `forecast` writes, with `cutoff` and `actual` (null = unknown).
+
+    Raises:
+        NotEnoughDataError: There is no cutoff with a whole horizon after it.
+    """
+    demand = settings.demand
+    panel = open_panel(settings, lake, fresh=True)
+    count = origins or demand.backtest_origins
+    with progress("backtest", count) as advance:
+        long = roll(Origins(panel, settings, demand.horizon), count, demand.quantiles, advance)
+    if long.is_empty():
+        raise NotEnoughDataError(
+            f"{panel.last - panel.first + 1} periods are too few to look {demand.horizon} ahead from a past one.",
+            remedy="shorten demand.horizon, or ingest more history",
+        )
+    own = _named(long.filter(model=MODEL), panel).with_columns(
+        cutoff=panel.grid.labels(pl.col("cutoff")), actual=pl.col("actual").fill_nan(None)
+    )
+    columns = [*demand.series, "cutoff", "period", "actual", "mean", *map(quantile_column, demand.quantiles)]
+    _write(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
+    evaluation = evaluate(long, demand.quantiles).filter(slice="all", cut="mean")
+    return Summary(
+        "backtest demand",
+        read=lake.versions((*READ, "order_lines")),
+        wrote={str(out): own.height},
+        figures={"cutoffs": own["cutoff"].n_unique(), "series": own.select(demand.series).n_unique()},
+        tables={"mean over cutoffs": evaluation.pivot("metric", index="model", values="value")},
+    )
+
+
+def _rows(panel: Panel, origin: int, settings: Settings, model: DemandModel, horizon: int) -> pl.DataFrame:
+    rows = rows_at(panel, origin, horizon, model.vocabulary, country=settings.demand.holidays)
+    missing = [name for name in model.trees.features if name not in rows.columns]
+    if missing:
+        raise TrackingError(
+            f"The champion demand model needs {missing[0]!r}, which the data no longer gives.",
+            remedy="run `purvey train demand` to fit a model to the data as it is now",
+        )
+    return rows
+
+
+def _decided(
+    model: DemandModel, rows: pl.DataFrame, panel: Panel, settings: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Forecasts and lead-time demand with named series, flags, and zeros for what is obsolete by configuration."""
+    rhythm = RHYTHMS[panel.grid.frequency]
+    patience = settings.demand.obsolete_after_periods
+    silent = pl.col("since_sale").fill_nan(None).fill_null(pl.col("age")) >= (patience or rhythm.year // 2)
+    new = pl.col("age") * pl.col("known_share") < rhythm.lags
+    state = rows.select("series", _obsolete=silent, _new=new).unique("series")
+    flags = pl.concat_str(
+        pl.when(pl.col("_new")).then(pl.lit("cold_start")),
+        pl.when(pl.col("_obsolete")).then(pl.lit("obsolete")),
+        separator=",",
+        ignore_nulls=True,
+    )
+    quantiles = [quantile_column(level) for level in settings.demand.quantiles]
+
+    def finished(frame: pl.DataFrame) -> pl.DataFrame:
+        frame = frame.join(state, on="series", how="left", maintain_order="left")
+        if patience is None:
+            return frame
+        return frame.with_columns(
+            pl.when("_obsolete").then(0.0).otherwise(pl.col(name)).alias(name) for name in ["mean", *quantiles]
+        )
+
+    forecasts = finished(model.predict(rows)).with_columns(flags=flags, members=pl.lit("boosting"))
+    if patience is not None:
+        forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
+    lead_time = _named(finished(model.predict_lead_time(rows)), panel)
+    keys = settings.demand.series
+    return (
+        _named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
+        lead_time.select(*keys, "periods", "mean", *quantiles),
+    )
+
+
+def _named(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
+    """Typed key columns and the label of the target period in place of row numbers."""
+    keys = panel.series.select(panel.keys)[frame["series"].cast(pl.UInt32)]
+    origin = "cutoff" if "cutoff" in frame.columns else "origin"
+    steps = "horizon" if "horizon" in frame.columns else "periods"
+    return keys.hstack(frame.drop("series").with_columns(period=panel.grid.labels(pl.col(origin) + pl.col(steps))))
+
+
+def _evaluation(long: pl.DataFrame, panel: Panel, run: str, quantiles: Sequence[float]) -> pl.DataFrame:
+    if long.is_empty():
+        return pl.DataFrame(
+            schema={
+                "capability": pl.String,
+                "model": pl.String,
+                "metric": pl.String,
+                "slice": pl.String,
+                "cut": pl.String,
+                "value": pl.Float64,
+                "run": pl.String,
+            }
+        )
+    frame = evaluate(long, quantiles)
+    names = {str(cutoff): panel.grid.name(cutoff).isoformat() for cutoff in long["cutoff"].unique()}
+    cut = pl.col("cut").replace(names)
+    columns = ["capability", "model", "metric", "slice", "cut", "value", "run"]
+    return frame.with_columns(cut, capability=pl.lit("demand"), run=pl.lit(run)).select(columns)
+
+
+def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
+    return evaluation.filter(pl.col("slice") == "all", pl.col("cut") == "mean")
+
+
+def _promote(tracker: Tracker, version: str, overall: pl.DataFrame, summary: Summary) -> None:
+    """Promote the new version unless a baseline has the lower WAPE; the very first one in any case."""
+    wape = dict(overall.filter(metric="wape").select("model", "value").drop_nulls().iter_rows())
+    best = min((wape[name] for name in BASELINES if name in wape), default=None)
+    good = best is None or wape.get(MODEL, np.inf) <= best
+    first = tracker.champion("demand") is None
+    if good or first:
+        tracker.promote("demand", version)
+    if not wape:
+        summary.notes.append("The record is too short for a backtest: nothing is known yet of how good the model is.")
+    elif not good:
+        kept = "It is champion only because there is no other." if first else "The previous champion stays."
+        summary.notes.append(f"A baseline has the lower WAPE ({best:.3f} against {wape[MODEL]:.3f}). {kept}")
+    summary.figures["promoted"] = good or first
+
+
+def _parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
+    return {
+        "demand": settings.demand.model_dump(),
+        "seed": settings.seed,
+        "series": panel.series.height,
+        "periods": panel.quantity.shape[1],
+        "last_period": panel.grid.name(panel.last).isoformat(),
+    }
+
+
+def _promised(settings: Settings) -> tuple[str, int, list[float]]:
+    return settings.demand.frequency, settings.demand.horizon, list(settings.demand.quantiles)
+
+
+def _issued_on(grid: Grid, origin: int) -> date:
+    return grid.last_day(origin) + timedelta(days=1)
+
+
+def _write(frame: pl.DataFrame, out: Path) -> None:
+    """Write whole or not at all: a temporary file beside the target, renamed when it is complete."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+            temporary = Path(file.name)
+        try:
+            frame.write_parquet(temporary)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The file cannot be written: {error.strerror}.", file=out, remedy="choose another --out"
+        ) from error
