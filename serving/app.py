@@ -39,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=partial(_lifespan, settings=settings, store=store),
         separate_input_output_schemas=False,
     )

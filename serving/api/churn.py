@@ -9,7 +9,7 @@ from pydantic import Field
 from serving.answers import Page, answer, csv, page, wants_csv
 from serving.api.customers import EXAMPLE as CUSTOMER
 from serving.api.customers import Customer
-from serving.api.parameters import Paging, documented, with_csv
+from serving.api.parameters import NEXT, Paging, documented, with_csv
 from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
@@ -40,7 +40,7 @@ def routes(_series: list[str]) -> APIRouter:
         responses=with_csv(
             documented(
                 ChurnList,
-                {"as_of": "2011-12-09", "model_version": "2", "total": 1, "next": None, "items": [CUSTOMER]},
+                {"as_of": "2011-12-09", "model_version": "2", "total": 812, "next": NEXT, "items": [CUSTOMER]},
             ),
             "customer_id,churn_probability,churn_band,value\n12347,0.18,low,3120.5\n",
         )

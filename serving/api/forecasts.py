@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from serving.answers import Page, answer, matching, page
-from serving.api.parameters import documented, example_keys, filters
+from serving.api.parameters import NEXT, documented, example_keys, filters
 from serving.auth import needs
 from serving.problems import Problem, responses
 from serving.store import Held
@@ -89,4 +89,4 @@ def _example(series: list[str]) -> dict[str, Any]:
         "model_version": "3",
         "attributes": {"description": "WHITE HANGING HEART T-LIGHT HOLDER"},
     }
-    return {"as_of": "2011-12-05", "model_version": "3", "total": 1, "next": None, "items": [item]}
+    return {"as_of": "2011-12-05", "model_version": "3", "total": 812, "next": NEXT, "items": [item]}

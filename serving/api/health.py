@@ -29,7 +29,8 @@ class Ready(BaseModel):
     trouble: str | None
 
 
-_READY = {"status": "ready", "release": RELEASE_ID, "age_days": 0.4, "stale": False, "trouble": None}
+_TROUBLE = f"20261124-061500-77ab01c3 was refused: its manifest is damaged; {RELEASE_ID} still answers"
+_READY = {"status": "ready", "release": RELEASE_ID, "age_days": 0.4, "stale": False, "trouble": _TROUBLE}
 _METRICS = "# TYPE purvey_release_age_seconds gauge\npurvey_release_age_seconds 3412.0\n"
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from serving.answers import Page, answer, page
-from serving.api.parameters import Paging, documented
+from serving.api.parameters import NEXT, Paging, documented
 from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
@@ -45,8 +45,8 @@ class DriftChecks(Page):
 _EXAMPLE = {
     "as_of": "2011-12-09",
     "model_version": "churn 2, demand 3",
-    "total": 1,
-    "next": None,
+    "total": 812,
+    "next": NEXT,
     "report": "/reports/drift.html",
     "items": [
         {

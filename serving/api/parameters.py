@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from serving.answers import MOST
 
 RELEASE_ID = "20261123-061500-5c1d9e0a"
+NEXT = "WyIyMDI2MTEyMy0wNjE1MDAtNWMxZDllMGEiLDEwMF0"
 _KEY_EXAMPLES = {"product_id": "85123A", "location_id": "all"}
 
 

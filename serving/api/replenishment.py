@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving.answers import Page, answer, matching, page
-from serving.api.parameters import documented, example_keys, filters
+from serving.api.parameters import NEXT, documented, example_keys, filters
 from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
@@ -120,5 +120,5 @@ def _example(series: list[str]) -> dict[str, Any]:
         "run": "3",
         "model_version": "3",
     }
-    head = {"as_of": "2011-12-05", "model_version": "3", "total": 1, "next": None, "illustrative": True}
+    head = {"as_of": "2011-12-05", "model_version": "3", "total": 812, "next": NEXT, "illustrative": True}
     return head | {"items": [item]}

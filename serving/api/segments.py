@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from serving.answers import Page, answer, csv, page, wants_csv
 from serving.api.customers import EXAMPLE as CUSTOMER
 from serving.api.customers import Customer
-from serving.api.parameters import Paging, documented, with_csv
+from serving.api.parameters import NEXT, Paging, documented, with_csv
 from serving.auth import needs
 from serving.problems import Problem, responses
 from serving.store import Held
@@ -70,7 +70,7 @@ _EXAMPLE = {
     "mean_value": 4830.1,
     "model_version": "2",
 }
-_PAGE = {"as_of": "2011-12-09", "model_version": "2", "total": 1, "next": None}
+_PAGE = {"as_of": "2011-12-09", "model_version": "2", "total": 812, "next": NEXT}
 
 
 def routes(_series: list[str]) -> APIRouter:
