@@ -1,0 +1,1 @@
+"""What has changed in the data since the models learned, and what came true of what they said."""

@@ -1,0 +1,121 @@
+"""What came true: forecasts of earlier issues beside the demand known now.
+
+Only pairs of forecast and actual that both exist count (a cell); a cell with nothing available is no demand and is left
+out. Beside each figure of the forecast stands that of the naive one on the same cells: the last value known when the
+forecast was issued (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 5.2).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from features.tables import TABLES, quantile_of
+
+CAPABILITY = "demand"
+ALL = "all"
+
+
+def realised(
+    forecasts: pl.DataFrame, demand: pl.DataFrame, revisions: pl.DataFrame | None, series: list[str]
+) -> pl.DataFrame:
+    """Accuracy of every issue that has something to be judged by, overall and by horizon.
+
+    Args:
+        forecasts: Rows of the `forecasts` table, any number of issues.
+        demand: Rows of the `demand` table.
+        revisions: Rows of `demand_revisions`, where the shop has them.
+        series: Series key columns.
+
+    Returns:
+        Rows of the `performance` table. Per issue and slice (`all`, `horizon=1` …): `wape` of the median, `bias_share`
+        of the mean (positive: too high), `coverage_NN` of the widest central interval, `pinball` (mean over quantiles
+        and cells, in units), and `wape_naive`; `cells` says on how many pairs.
+    """
+    cells = matched(forecasts, demand, revisions, series)
+    empty = TABLES["performance"].schema.create_empty()
+    if cells.is_empty():
+        return empty
+    by = ["issued_on", "slice"]
+    slices = pl.concat(
+        [
+            cells.with_columns(slice=pl.lit(ALL)),
+            cells.with_columns(slice=pl.format("horizon={}", "horizon")),
+        ]
+    )
+    figures = slices.group_by(by).agg(
+        *_figures(forecasts.columns), cells=pl.len().cast(pl.Int64), model_version=pl.col("model_version").max()
+    )
+    rows = figures.unpivot(index=[*by, "cells", "model_version"], variable_name="metric", value_name="value")
+    return rows.with_columns(capability=pl.lit(CAPABILITY)).select(empty.columns).cast(empty.schema).sort(*by, "metric")
+
+
+def matched(
+    forecasts: pl.DataFrame, demand: pl.DataFrame, revisions: pl.DataFrame | None, series: list[str]
+) -> pl.DataFrame:
+    """The forecasts whose period has a known actual, with it (`actual`) and with the naive forecast (`naive`)."""
+    keys = [*series, "period"]
+    sold = demand.filter(pl.col("quantity").is_not_null())
+    if "available" in sold.columns:
+        sold = sold.filter(pl.col("available").fill_null(1.0) > 0)
+    actual = _with_revisions(sold, revisions, keys).select(*keys, actual="quantity")
+    cells = forecasts.join(actual, on=keys, how="inner")
+    if cells.is_empty():
+        return cells.with_columns(naive=pl.lit(None, dtype=pl.Float64))
+    issues = cells["issued_on"].unique().sort().to_list()
+    first = {issue: forecasts.filter(pl.col("issued_on") == issue)["period"].min() for issue in issues}
+    naive = [
+        _last_known(sold, revisions, keys, series, before=first[issue]).with_columns(
+            issued_on=pl.lit(issue, dtype=pl.Date)
+        )
+        for issue in issues
+    ]
+    return cells.join(pl.concat(naive), on=[*series, "issued_on"], how="left").with_columns(
+        pl.col("naive").fill_null(0.0)  # a series not yet seen has sold nothing yet
+    )
+
+
+def _figures(columns: list[str]) -> list[pl.Expr]:
+    quantiles = sorted((level, column) for column in columns if (level := quantile_of(column)) is not None)
+    actual = pl.col("actual")
+    total = actual.abs().sum()
+    figures = [
+        pl.when(total > 0).then((pl.col("mean") - actual).sum() / total).alias("bias_share"),
+        pl.when(total > 0).then((pl.col("naive") - actual).abs().sum() / total).alias("wape_naive"),
+    ]
+    if not quantiles:
+        return figures
+    median = min(quantiles, key=lambda one: abs(one[0] - 0.5))[1]
+    figures.append(pl.when(total > 0).then((pl.col(median) - actual).abs().sum() / total).alias("wape"))
+    losses = [_pinball(actual, pl.col(column), level) for level, column in quantiles]
+    figures.append(pl.mean_horizontal(losses).mean().alias("pinball"))
+    (low, lowest), (high, highest) = quantiles[0], quantiles[-1]
+    if low < 0.5 < high:
+        inside = (actual >= pl.col(lowest)) & (actual <= pl.col(highest))
+        figures.append(inside.cast(pl.Float64).mean().alias(f"coverage_{round((high - low) * 100)}"))
+    return figures
+
+
+def _pinball(actual: pl.Expr, forecast: pl.Expr, level: float) -> pl.Expr:
+    """Quantile loss (Koenker & Bassett 1978): level · (y − f) above the forecast, (1 − level) · (f − y) below."""
+    gap = actual - forecast
+    return pl.max_horizontal(level * gap, (level - 1) * gap)
+
+
+def _with_revisions(demand: pl.DataFrame, revisions: pl.DataFrame | None, keys: list[str]) -> pl.DataFrame:
+    if revisions is None or revisions.is_empty():
+        return demand
+    changes = revisions.group_by(keys).agg(change=pl.col("quantity").sum())
+    return demand.join(changes, on=keys, how="left").with_columns(
+        quantity=pl.col("quantity") + pl.col("change").fill_null(0.0)
+    )
+
+
+def _last_known(
+    sold: pl.DataFrame, revisions: pl.DataFrame | None, keys: list[str], series: list[str], before: date
+) -> pl.DataFrame:
+    """Each series' last value before a period, as it was known then."""
+    then = None if revisions is None else revisions.filter(pl.col("known_period") < before)
+    known = _with_revisions(sold.filter(pl.col("period") < before), then, keys)
+    return known.sort(keys).group_by(series).agg(naive=pl.col("quantity").last())
