@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import polars as pl
 from features.calendar import Grid
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError, PurveyError
-from pipelines.lake import Lake
+from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply.illustration import illustrate
@@ -62,6 +64,7 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         settings.supply,
         keys=settings.demand.series,
         days_a_period=grid.days_a_period,
+        run=run_name(situation, settings),
         currency=settings.currency,
         seed=settings.seed,
         threads=settings.threads,
@@ -86,8 +89,22 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
 _SNAPSHOTS = ("stock", "open_supply", "supply_terms")
 
 
+def run_name(situation: Situation, settings: Settings) -> str:
+    """The day and a digest of all that is looked at: the same inputs give the same name, whatever their order."""
+    digest = hashlib.sha256(f"{settings.supply.model_dump_json()} {settings.seed}".encode())
+    for field in fields(situation):
+        value = getattr(situation, field.name)
+        if isinstance(value, pl.DataFrame):
+            digest.update(frame_digest(value).encode())
+    return f"{situation.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
+
+
 def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
-    """Mean selling price of each series over the year before a day: key columns and `price`; empty where unknown."""
+    """Mean selling price of each series over the year before a day, or over all time where it sold nothing in it.
+
+    Returns:
+        Key columns and `price`; no row where no price is known.
+    """
     keys = settings.demand.series
     for table, at, weight, price in (
         ("demand", pl.col("period"), "quantity", "price"),
@@ -106,12 +123,17 @@ def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
             continue
         if "kind" in columns:
             rows = rows.filter(pl.col("kind") == "sale")
+        recent = pl.col("at") >= pl.lit(as_of).dt.offset_by(f"-{_PRICE_PERIOD}")
         found = (
             rows.with_columns(at=at)
-            .filter(pl.col("at") < as_of, pl.col("at") >= pl.lit(as_of).dt.offset_by(f"-{_PRICE_PERIOD}"))
-            .filter(pl.col(price) > 0, pl.col(weight) > 0)
+            .filter(pl.col("at") < as_of, pl.col(price) > 0, pl.col(weight) > 0)
+            .with_columns(weight=pl.when(recent).then(pl.col(weight)))
             .group_by(keys)
-            .agg(price=(pl.col(price) * pl.col(weight)).sum() / pl.col(weight).sum())
+            .agg(
+                lately=(pl.col(price) * pl.col("weight")).sum() / pl.col("weight").sum(),
+                ever=(pl.col(price) * pl.col(weight)).sum() / pl.col(weight).sum(),
+            )
+            .select(*keys, price=pl.coalesce(pl.col("lately").fill_nan(None), "ever"))
             .collect()
             .sort(keys)
         )

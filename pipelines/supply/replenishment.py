@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from features.tables import TABLES
-from pipelines.lake import frame_digest
+from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
 from pipelines.supply.decision import Lines, decide
 from pipelines.supply.explanation import drivers
@@ -50,20 +49,6 @@ class Situation:
         issued: date = self.lead_time_demand["issued_on"].item(0)
         return issued
 
-    def run(self, supply: Supply, seed: int) -> str:
-        """The name of the round: the day, and a digest of all it looks at. The same inputs give the same name."""
-        digest = hashlib.sha256(f"{supply.model_dump_json()} {seed}".encode())
-        for frame in (
-            self.forecasts,
-            self.lead_time_demand,
-            self.stock,
-            self.open_supply,
-            self.supply_terms,
-            self.prices,
-        ):
-            digest.update(frame_digest(frame).encode())
-        return f"{self.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
-
 
 @dataclass(frozen=True)
 class Proposal:
@@ -88,6 +73,7 @@ def replenishment(
     *,
     keys: Sequence[str],
     days_a_period: float,
+    run: str,
     currency: str = "EUR",
     seed: int = 0,
     threads: int = 1,
@@ -99,14 +85,23 @@ def replenishment(
         supply: Objective, defaults for terms, what happens to unmet demand.
         keys: The shop's series columns.
         days_a_period: Mean length of a demand period, days.
+        run: Name of the round, kept with every line.
         currency: Three-letter code, for the drivers.
         seed: Seed of the sample paths.
         threads: Blocks of lines at work at once; the result does not depend on it.
+
+    Raises:
+        NotEnoughDataError: No series has both stock and a whole forecast.
     """
     keys = list(keys)
     stocked = situation.stock.sort(keys)
     ahead = outlook(stocked, situation.forecasts, situation.lead_time_demand, keys)
     known = ahead.known()
+    if not known.any():
+        raise NotEnoughDataError(
+            f"None of the {stocked.height} series with stock has a forecast issued on {situation.issued_on}.",
+            remedy=f"check that {', '.join(keys)} are written alike in the stock table and in the demand",
+        )
     lines = stocked.filter(pl.Series(known))
     ahead = ahead.rows(np.flatnonzero(known))
     terms = complete_terms(
@@ -138,7 +133,7 @@ def replenishment(
     facts = pl.concat(
         [lines.select(*keys, stock_illustrative=_flag(lines)), terms.drop(keys), decided], how="horizontal"
     )
-    orders = _table(facts, situation, supply, keys=keys, currency=currency, seed=seed)
+    orders = _table(facts, situation, keys=keys, run=run, currency=currency)
     window_end = (arrays.now + arrays.lead + arrays.review).round(6)
     forecast = situation.lead_time_demand.select(keys).unique()
     return Proposal(
@@ -173,9 +168,7 @@ def _open_orders(lines: pl.DataFrame, situation: Situation, keys: list[str]) -> 
     return units, days
 
 
-def _table(
-    facts: pl.DataFrame, situation: Situation, supply: Supply, *, keys: list[str], currency: str, seed: int
-) -> pl.DataFrame:
+def _table(facts: pl.DataFrame, situation: Situation, *, keys: list[str], run: str, currency: str) -> pl.DataFrame:
     as_of = pl.lit(situation.as_of, dtype=pl.Date)
     versions = situation.forecasts["model_version"].unique().sort()
     columns = TABLES["replenishment"].schema.column_names()
@@ -187,7 +180,7 @@ def _table(
         receive_on=pl.when(pl.col("quantity") > 0).then(as_of + pl.duration(days=lead_days)).cast(pl.Date),
         illustrative=pl.col("illustrative") | pl.col("stock_illustrative"),
         state=pl.lit("proposed"),
-        run=pl.lit(situation.run(supply, seed)),
+        run=pl.lit(run),
         model_version=pl.lit(", ".join(versions)),
     ).select(*keys, *(pl.col(name) if name != "drivers" else drivers(currency).alias("drivers") for name in columns))
 

@@ -64,7 +64,7 @@ def order(line, ahead, supply):
 
 
 @given(lines(), outlooks(), shops)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_an_order_can_be_placed_and_is_worth_it(line, ahead, supply):
     found = order(line, ahead, supply)
     quantity = found["quantity"]
@@ -85,14 +85,14 @@ def test_an_order_can_be_placed_and_is_worth_it(line, ahead, supply):
 
 
 @given(lines(), outlooks(), shops, st.floats(0.5, 100))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_more_stock_never_orders_more(line, ahead, supply, more):
     richer = line | {"on_hand": line["on_hand"] + more}
     assert order(richer, ahead, supply)["quantity"] <= order(line, ahead, supply)["quantity"] + 1e-6
 
 
 @given(lines(), outlooks(), st.sampled_from(["lost", "backorder"]), st.floats(0.5, 20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_dearer_shortages_never_order_less(line, ahead, unmet_demand, more):
     supply = Supply(unmet_demand=unmet_demand)
     dearer = line | {"shortage_cost": line["shortage_cost"] + more}
@@ -100,7 +100,7 @@ def test_dearer_shortages_never_order_less(line, ahead, unmet_demand, more):
 
 
 @given(outlooks())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_paths_never_fall_and_keep_the_quantiles_of_the_last_sum(ahead):
     drawn = draws(512, HORIZON, seed=3)
     shared = shared_part(spread(LEVELS, ahead.sums, ahead.sums_mean), spread(LEVELS, ahead.periods, ahead.periods_mean))

@@ -103,6 +103,14 @@ def test_stock_without_forecast_is_reported(shop):
     assert made.lake.read("replenishment").height == 6
 
 
+def test_stock_of_other_series_altogether_is_an_error_that_names_the_keys(shop):
+    made = shop()
+    made.forecast()
+    made.stock(3, keys=pl.DataFrame({"product_id": ["p000", "p001"]}))
+    with pytest.raises(NotEnoughDataError, match=r"None of the 2 series(.|\n)*product_id are written alike"):
+        replenish(made.settings, made.lake)
+
+
 def test_series_without_terms_take_the_defaults_and_it_is_said(shop):
     made = shop(lead_time_days=7, multiple=5)
     made.forecast()
@@ -183,18 +191,14 @@ def test_costs_left_open_come_from_the_selling_price(shop):
     made = shop(unit_cost_share=0.5, shortage_cost_share=0.5, holding_rate_a_year=0.25)
     made.forecast()
     made.stock(0)
-    prices = {"P000": 4.0, "P001": 40.0}
-    made.lake.append(
-        "demand",
-        pl.DataFrame(
-            {
-                "product_id": list(prices),
-                "period": [ISSUED - timedelta(days=7)] * 2,
-                "quantity": [5.0, 5.0],
-                "price": list(prices.values()),
-            }
-        ),
-    )
+    sales = [  # what sold within a year has the price of that year, what did not the price it last had
+        ("P000", ISSUED - timedelta(days=7), 4.0),
+        ("P000", ISSUED - timedelta(days=700), 90.0),
+        ("P001", ISSUED - timedelta(days=700), 40.0),
+        ("P001", ISSUED + timedelta(days=7), 900.0),
+    ]
+    demand = pl.DataFrame(sales, schema=["product_id", "period", "price"], orient="row")
+    made.lake.append("demand", demand.with_columns(quantity=pl.lit(5.0)))
     summary = replenish(made.settings, made.lake)
     orders = made.lake.read("replenishment").sort("product_id")
     missing = orders["demand_mean"] / 3  # nothing on hand: the whole review week is lost
