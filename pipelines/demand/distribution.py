@@ -3,7 +3,8 @@
 Three steps: interpolate between anchors on the normal scale (Gaussian tails beyond them), shift each quantile by the
 conformal quantile of its own past errors in units of scale (Romano, Patterson & Candès 2019, Conformalized Quantile
 Regression, one-sided and pooled by cell), floor at zero and sort. Demand summed over a lead time is a target of its
-own: its errors around the summed mean are pooled the same way, never a sum of quantiles.
+own: its ratio to the summed mean is pooled over past sums in which as many sales were expected. It is never a sum of
+quantiles.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 ENOUGH = 200  # errors a cell needs to speak for itself
+_OFTEN = (0.05, 1 / 3, 0.8)  # share of recent periods with demand: silent, sparse, intermittent, regular
 
 
 def interpolate(anchors: FloatArray, at: Sequence[float], levels: Sequence[float]) -> FloatArray:
@@ -43,10 +45,22 @@ def interpolate(anchors: FloatArray, at: Sequence[float], levels: Sequence[float
 
 
 def cells(horizon: npt.NDArray[np.int32], longest: int, share_positive: FloatArray, large: IntArray) -> IntArray:
-    """The cell of each row: third of the horizon × how often the series sells × large or small volume."""
+    """The cell of each row: third of the horizon × how often the series sold lately × large or small volume."""
     bucket = np.minimum((np.asarray(horizon, dtype=np.int64) - 1) * 3 // longest, 2)
-    often = np.digitize(np.nan_to_num(share_positive), (1 / 3, 0.8))
-    return ((bucket * 3 + often) * 2 + large).astype(np.int64)
+    often = np.digitize(np.nan_to_num(share_positive), _OFTEN)
+    return ((bucket * (len(_OFTEN) + 1) + often) * 2 + large).astype(np.int64)
+
+
+def lead_time_cells(total: FloatArray, sale: FloatArray, edges: Sequence[float], large: IntArray) -> IntArray:
+    """The cell of each sum: how many sales of usual size are expected × large or small volume.
+
+    Args:
+        total: Expected demand of the sum, units.
+        sale: Usual size of a sale, units.
+        edges: Ascending numbers of expected sales at which the next cell begins.
+        large: 1 for large series, 0 for small ones.
+    """
+    return (np.digitize(total / sale, edges) * 2 + large).astype(np.int64)
 
 
 @dataclass(frozen=True)

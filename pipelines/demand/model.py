@@ -14,11 +14,20 @@ from features.demand import KEYS, Vocabulary
 from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand.boosting import ANCHORS, Boosting, FloatArray
-from pipelines.demand.distribution import Errors, IntArray, cells, conform, interpolate, probability_of_zero
+from pipelines.demand.distribution import (
+    Errors,
+    IntArray,
+    cells,
+    conform,
+    interpolate,
+    lead_time_cells,
+    probability_of_zero,
+)
 from pipelines.demand.origins import Origins, Past
 
 _WINDOWS = 3  # earlier origins whose errors calibrate a forecast
 _LEVEL_BOUNDS = (0.85, 1.15)
+_EXPECTED_SALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _LEVEL_TRUST = 0.5  # the next season's bias often has the other sign: correct half of what was seen
 
 
@@ -34,7 +43,7 @@ class DemandModel:
         quantiles: Probabilities of the quantiles it gives.
         level: Factor on the mean.
         errors: Past errors of the quantiles, by cell.
-        lead_time_errors: For 1 … H periods, past errors of the summed mean, in units of summed spread.
+        lead_time_errors: For 1 … H periods, past sums in units of what was expected, by cell.
         large: Scale above which a series counts as large.
         whole: Whether demand comes in whole units.
         calibrated_on: How many earlier origins calibrate it; 0 = only its own training rows.
@@ -112,16 +121,14 @@ class DemandModel:
             The key columns with `periods` in place of `horizon`, `mean` and one column a quantile, in units.
         """
         rows = rows.sort("series", "horizon")
-        mean, anchors, scale = self._units(rows)
-        shape = (-1, int(rows["horizon"].max()))  # type: ignore[arg-type]
-        total, spread = _summed(mean * self.level, anchors, scale, shape)
-        cell = self._cells(rows, summed=True).reshape(shape)
-        steps = []
-        for step in range(shape[1]):
-            errors = self.lead_time_errors[min(step, len(self.lead_time_errors) - 1)].of(cell[:, step])
-            steps.append(np.sort(np.maximum(total[:, step, None] + errors * spread[:, step, None], 0), axis=1))
+        mean, _, scale = self._units(rows)
+        steps = int(rows["horizon"].max())  # type: ignore[arg-type]
+        total, unit, cell = self._sums(rows, mean * self.level, scale, steps)
+        seen = len(self.lead_time_errors)
+        ratios = [self.lead_time_errors[min(step, seen - 1)].of(cell[:, step]) for step in range(steps)]
         # more periods cannot mean less demand: quantiles of the sum never fall as the lead time grows
-        quantiles = np.maximum.accumulate(np.stack(steps, axis=1), axis=1).reshape(rows.height, -1)
+        quantiles = np.sort(np.stack(ratios, axis=1) * unit[:, :, None], axis=2)
+        quantiles = np.maximum.accumulate(quantiles, axis=1).reshape(rows.height, -1)
         out = {"mean": total.ravel()}
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).rename({"horizon": "periods"}).hstack(pl.DataFrame(out))
@@ -157,11 +164,10 @@ class DemandModel:
         scale = rows["scale"].to_numpy().astype(np.float64)
         return mean * scale, anchors * scale[:, None], scale
 
-    def _cells(self, rows: pl.DataFrame, *, summed: bool = False) -> IntArray:
-        often = rows[f"share_positive_{RHYTHMS[self.frequency].year}"].to_numpy().astype(np.float64)
+    def _cells(self, rows: pl.DataFrame) -> IntArray:
+        often = rows[f"share_positive_{RHYTHMS[self.frequency].means[2]}"].to_numpy().astype(np.float64)
         large = (rows["scale"].to_numpy() > self.large).astype(np.int64)
-        horizon = np.ones(rows.height, dtype=np.int32) if summed else rows["horizon"].to_numpy()
-        return cells(horizon, self.horizon, often, large)
+        return cells(rows["horizon"].to_numpy(), self.horizon, often, large)
 
     def _learn_errors(self, past: list[Past], actual: list[FloatArray]) -> Errors:
         errors, cell = [], []
@@ -172,21 +178,32 @@ class DemandModel:
         return Errors.fit(np.concatenate(errors), np.concatenate(cell), self.quantiles)
 
     def _learn_lead_time(self, past: list[Past], actual: list[FloatArray]) -> list[Errors]:
+        """Quantiles of past sums in units of what was expected, for sums of 1 … H periods."""
+        ratio, cell = [], []
+        for window, y in zip(past, actual, strict=True):
+            scale = window.rows["scale"].to_numpy().astype(np.float64)
+            _, unit, cells_of = self._sums(window.rows, window.mean * self.level, scale, self.horizon)
+            ratio.append(np.cumsum(y.reshape(unit.shape), axis=1) / unit)
+            cell.append(cells_of)
+        ratios, all_cells = np.concatenate(ratio), np.concatenate(cell)
         learned = []
         for step in range(self.horizon):
-            errors, cell = [], []
-            for window, y in zip(past, actual, strict=True):
-                shape = (-1, self.horizon)
-                scale = window.rows["scale"].to_numpy().astype(np.float64)
-                total, spread = _summed(window.mean * self.level, window.anchors, scale, shape)
-                off = np.cumsum(y.reshape(shape), axis=1) - total
-                errors.append(off[:, step] / spread[:, step])
-                cell.append(self._cells(window.rows, summed=True).reshape(shape)[:, step])
-            pooled = np.repeat(np.concatenate(errors)[:, None], len(self.quantiles), axis=1)
-            if not len(pooled) or np.isnan(pooled).all():
+            if np.isnan(ratios[:, step]).all():
                 break  # no earlier origin saw so many periods: the longest sum that was seen speaks for longer ones
-            learned.append(Errors.fit(pooled, np.concatenate(cell), self.quantiles))
-        return learned or [Errors(self.quantiles, [0.0] * len(self.quantiles), {})]
+            repeated = np.repeat(ratios[:, step, None], len(self.quantiles), axis=1)
+            learned.append(Errors.fit(repeated, all_cells[:, step], self.quantiles))
+        return learned or [Errors(self.quantiles, [1.0] * len(self.quantiles), {})]
+
+    def _sums(
+        self, rows: pl.DataFrame, mean: FloatArray, scale: FloatArray, steps: int
+    ) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Expected sums (series × steps), the unit their ratios are taken in, and their cells."""
+        shape = (-1, steps)
+        total = np.cumsum(mean.reshape(shape), axis=1)
+        sale = (np.nan_to_num(rows["mean_sale"].to_numpy(), nan=1.0) * scale).reshape(shape)
+        large = (scale > self.large).astype(np.int64).reshape(shape)
+        # a tenth of a sale keeps ratios finite where next to nothing is expected
+        return total, total + 0.1 * sale, lead_time_cells(total, sale, _EXPECTED_SALES, large)
 
 
 def _windows(origins: Origins, cutoff: int) -> list[Past]:
@@ -215,16 +232,6 @@ def _level(past: list[Past], actual: list[FloatArray]) -> float:
     if not ratios:
         return 1.0
     return float(np.clip(1 + _LEVEL_TRUST * (np.mean(ratios) - 1), *_LEVEL_BOUNDS))
-
-
-def _summed(
-    mean: FloatArray, anchors: FloatArray, scale: FloatArray, shape: tuple[int, int]
-) -> tuple[FloatArray, FloatArray]:
-    """Sums over the first 1 … H periods (series × H): of the mean, and of a spread in which errors are comparable."""
-    total = np.cumsum(mean.reshape(shape), axis=1)
-    width = np.cumsum((anchors[:, -1] - anchors[:, 0]).reshape(shape), axis=1)
-    periods = np.arange(1, shape[1] + 1)
-    return total, width + 0.1 * np.sqrt(total * scale.reshape(shape) * periods) + 1e-6 * scale.reshape(shape)
 
 
 def _keys_of(rows: pl.DataFrame, features: list[str]) -> pl.DataFrame:
