@@ -63,13 +63,10 @@ def matched(
     cells = forecasts.join(actual, on=keys, how="inner")
     if cells.is_empty():
         return cells.with_columns(naive=pl.lit(None, dtype=pl.Float64))
-    issues = cells["issued_on"].unique().sort().to_list()
-    first = {issue: forecasts.filter(pl.col("issued_on") == issue)["period"].min() for issue in issues}
+    issues = forecasts.group_by("issued_on").agg(first=pl.col("period").min())
     naive = [
-        _last_known(sold, revisions, keys, series, before=first[issue]).with_columns(
-            issued_on=pl.lit(issue, dtype=pl.Date)
-        )
-        for issue in issues
+        _last_known(sold, revisions, keys, series, before=first).with_columns(issued_on=pl.lit(issue, dtype=pl.Date))
+        for issue, first in issues.join(cells, on="issued_on", how="semi").sort("issued_on").rows()
     ]
     return cells.join(pl.concat(naive), on=[*series, "issued_on"], how="left").with_columns(
         pl.col("naive").fill_null(0.0)  # a series not yet seen has sold nothing yet
