@@ -22,7 +22,7 @@ START = datetime(2023, 1, 1, 12, tzinfo=UTC)
 LAST_DAYS = 28
 LOADS = re.compile(
     r"""<(?:script|link|img|iframe|source)\b[^>]*\b(?:src|href)\s*=\s*["']?(?!data:)[^"'>]+"""
-    r"""|@import\s*(?:url|["'])|url\(\s*["']?(?:https?:)?//""",
+    r"""|@import\s*["']\s*(?:https?:)?//|url\(\s*["']?(?:https?:)?//""",
     re.IGNORECASE,
 )
 
