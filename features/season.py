@@ -211,6 +211,6 @@ def _alike(
             same &= (then == there) | (np.isnan(there) & np.isnan(then))
         weights = same.astype(np.float32)
         mean[:, step] = w.ratio((recent * weights).sum(axis=1), weights.sum(axis=1))
-        near[:, step] = w.ratio((recent * weights) @ recency, weights @ recency)
+        near[:, step] = w.weighted_mean(np.where(same, recent, np.nan).astype(np.float32), recency)
     yield "alike", mean
     yield "alike_recent", near

@@ -46,8 +46,9 @@ def mean(window: FloatArray, axis: int = 1) -> FloatArray:
 
 def weighted_mean(window: FloatArray, weights: FloatArray) -> FloatArray:
     """Mean of the known values with one weight a column."""
+    # sums, not matrix products: BLAS rounds a row differently in batches of different size
     valid = ~np.isnan(window)
-    return ratio(np.where(valid, window, 0) @ weights, valid.astype(np.float32) @ weights)
+    return ratio((np.where(valid, window, 0) * weights).sum(axis=1), (valid * weights).sum(axis=1))
 
 
 def deviation(window: FloatArray) -> FloatArray:

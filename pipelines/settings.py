@@ -95,7 +95,7 @@ class Demand(Section):
     holidays: str | None = Field(default=None, description="country code, e.g. GB")
     backtest_origins: int = Field(default=3, ge=1, le=60)
     trees: int = Field(default=120, ge=1)
-    training_rows: int = Field(default=400_000, ge=1_000)
+    training_rows: int = Field(default=150_000, ge=1_000)
     obsolete_after_periods: int | None = Field(default=None, ge=1)
 
     @field_validator("quantiles")
