@@ -272,16 +272,15 @@ class Tracker:
         Raises:
             TrackingError: There is no such model, or its files are gone.
         """
-        with _understood(self.uri), _quiet():
-            version = self._aliases(name).get(alias)
-            if version is None:
-                raise TrackingError(
-                    f"There is no {alias} of model {name}.", remedy="run `purvey train`, or `purvey run` for everything"
-                )
-            from mlflow.artifacts import download_artifacts
+        return self._files(name, alias) / "model"
 
-            place = self._client.get_model_version_download_uri(name, version)
-            return Path(download_artifacts(artifact_uri=place, tracking_uri=self.uri)) / "artifacts" / "model"
+    def example(self, name: str, alias: str = CHAMPION) -> pl.DataFrame:
+        """A few rows the model was registered with, in the types its signature takes: for a first try in a notebook.
+
+        Raises:
+            TrackingError: There is no such model, or its files are gone.
+        """
+        return _for_pandas(pl.read_parquet(self._files(name, alias) / "example.parquet"))
 
     def models(self) -> pl.DataFrame:
         """One row a version: name, version, aliases, run_id, registered_at, metrics (JSON); newest first by name."""
@@ -306,6 +305,18 @@ class Tracker:
         return frame.with_columns(
             pl.col("registered_at").cast(pl.Datetime("ms", "UTC")).cast(pl.Datetime("us", "UTC"))
         ).sort("name", pl.col("version").cast(pl.Int64), descending=[False, True])
+
+    def _files(self, name: str, alias: str) -> Path:
+        with _understood(self.uri), _quiet():
+            version = self._aliases(name).get(alias)
+            if version is None:
+                raise TrackingError(
+                    f"There is no {alias} of model {name}.", remedy="run `purvey train`, or `purvey run` for everything"
+                )
+            from mlflow.artifacts import download_artifacts
+
+            place = self._client.get_model_version_download_uri(name, version)
+            return Path(download_artifacts(artifact_uri=place, tracking_uri=self.uri)) / "artifacts"
 
     def _aliases(self, name: str) -> dict[str, str]:
         from mlflow.exceptions import MlflowException
