@@ -139,10 +139,10 @@ class Store:
         self.held, self.trouble, self._refused = fresh, None, None
         return True
 
-    async def watch(self, noticed: Callable[[], None], *, every_seconds: float = CHECK_SECONDS) -> None:
+    async def watch(self, noticed: Callable[[], None]) -> None:
         """Refresh for ever, beside the requests; `noticed` is called after each look."""
         while True:
-            await asyncio.sleep(every_seconds)
+            await asyncio.sleep(CHECK_SECONDS)
             await asyncio.to_thread(self.refresh)
             noticed()
 
@@ -171,7 +171,7 @@ def forecasts_by_series(tables: dict[str, pl.DataFrame], keys: list[str]) -> pl.
             mean=pl.col("mean").round(_DECIMALS),
             **{name: pl.col(name).round(_DECIMALS) for name in quantiles},
             p_zero=pl.col("p_zero").round(_DECIMALS),
-            flags=pl.col("flags").filter(pl.col("flags") != "").unique(maintain_order=True),
+            flags=pl.col("flags").filter(pl.col("flags") != "").str.split(",").explode().unique(maintain_order=True),
             model_version=pl.col("model_version").first(),
         )
         .with_columns(quantiles=pl.struct(quantiles) if quantiles else pl.lit(None))

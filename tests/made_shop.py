@@ -68,6 +68,7 @@ def made_release(settings: Settings, seed: int = 1, *, without: tuple[str, ...] 
     (scratch / "model" / "booster.txt").write_text(f"tree\nversion=v4\nseed={seed}\n")
     (scratch / "model" / "model.json").write_text('{"class": "made:Model"}')
     (scratch / "drift.html").write_text(REPORT)
+    (scratch / "index.html").write_text('<!doctype html><title>Reports</title><a href="drift.html">Drift</a>')
     release = freeze(
         settings.releases_dir,
         shop={
@@ -80,7 +81,7 @@ def made_release(settings: Settings, seed: int = 1, *, without: tuple[str, ...] 
         },
         tables=tables,
         models={"demand": scratch / "model"},
-        reports={"drift.html": scratch / "drift.html"},
+        reports={"drift.html": scratch / "drift.html", "index.html": scratch / "index.html"},
         facts={
             "table_versions": {"order_lines": seed},
             "model_versions": {name: str(seed) for name in ("demand", "churn")},
@@ -105,7 +106,7 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         mean=pl.col("level") * 1.05,
         p_zero=pl.lit(0.02),
         members=pl.lit("boosting,seasonal_naive"),
-        flags=pl.when(pl.col("product_id") == PRODUCTS[0]).then(pl.lit("cold_start")).otherwise(pl.lit("")),
+        flags=pl.when(pl.col("product_id") == PRODUCTS[0]).then(pl.lit("cold_start,obsolete")).otherwise(pl.lit("")),
         model_version=pl.lit(version),
         **spread,
     )

@@ -140,7 +140,9 @@ def _members(held: Held, segment: str, scheme: str | None) -> pl.DataFrame:
         known = known.filter(pl.col("scheme") == scheme)
     if known.is_empty():
         raise Problem("not-found", f"There is no segment {segment}.")
-    column = _COLUMN_OF_SCHEME.get(known["scheme"][0], "segment")
+    # A name that several schemes use means the main one, unless a scheme is asked for.
+    columns = {_COLUMN_OF_SCHEME.get(one, "segment") for one in known["scheme"].to_list()}
+    column = "segment" if "segment" in columns else columns.pop()
     return held.table("customer_scores").filter(pl.col(column) == segment)
 
 

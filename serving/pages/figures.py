@@ -14,6 +14,7 @@ from serving.api.replenishment import is_illustrative, proposals
 from serving.store import Held
 
 ROWS_A_PAGE = 50
+_LONG = ("drivers", "reasons", "description")
 _SHARES = ("share", "probability", "risk")
 # Longest first series of bars: about a year of weeks.
 _HISTORY_PERIODS = 52
@@ -52,6 +53,14 @@ class Chart:
     forecast_x: float
     width: float = _CHART_WIDTH
     height: float = _CHART_HEIGHT
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a list: its title and how its cells are set (number, short, long, text)."""
+
+    title: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,8 @@ def key_figures(held: Held) -> list[Figure]:
         figures.append(Figure(number(orders.height), "orders proposed", note))
     if held.has("drift") and held.table("drift").height:
         drift = held.table("drift")
-        drifting = drift.filter(pl.col("value") > pl.col("threshold")).height
-        figures.append(Figure(number(drifting), "drift checks over their threshold", f"of {number(drift.height)}"))
+        drifting = drift.filter(pl.col("status") == "drift").height
+        figures.append(Figure(number(drifting), "drift checks raise an alarm", f"of {number(drift.height)}"))
     return figures
 
 
@@ -132,18 +141,25 @@ def listings(held: Held) -> dict[str, Listing]:
     return {name: listing for name, listing in _LISTINGS.items() if held.has(listing.table)}
 
 
-def shown(held: Held, listing: Listing, page: int) -> tuple[list[str], list[list[str]], int]:
+def shown(held: Held, listing: Listing, page: int) -> tuple[list[Column], list[list[str]], int]:
     """One page of a list as text.
 
     Returns:
-        Column titles, rows, and how many rows there are in all.
+        Columns, rows, and how many rows there are in all.
     """
     rows = listing.rows(held)
     known = [*held.series, *(name for name in listing.columns if name not in held.series)]
     columns = [name for name in known if name in rows.columns]
     part = rows.select(columns).slice((page - 1) * ROWS_A_PAGE, ROWS_A_PAGE)
     cells = [[_cell(name, value) for name, value in zip(columns, row, strict=True)] for row in part.iter_rows()]
-    return [name.replace("_", " ") for name in columns], cells, rows.height
+    titled = [Column(name.replace("_", " "), _kind(name, part.schema[name])) for name in columns]
+    return titled, cells, rows.height
+
+
+def _kind(name: str, dtype: pl.DataType) -> str:
+    if dtype.is_numeric():
+        return "number"
+    return "long" if name in _LONG else "short" if dtype.is_temporal() or name.endswith("_id") else "text"
 
 
 def number(value: float | int | None) -> str:
@@ -227,9 +243,7 @@ _LISTINGS = {
             "order_by",
             "receive_on",
             "on_hand",
-            "demand_mean",
             "stock_out_risk_before",
-            "stock_out_risk",
             "drivers",
         ),
         "/v1/replenishment",

@@ -5,6 +5,7 @@ elsewhere, needs a session, opened by entering a key.
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from pipelines.settings import Settings
 from serving.api.replenishment import is_illustrative
@@ -25,11 +27,12 @@ from serving.store import Held
 _HERE = FilePath(__file__).parent
 _STATIC = {"purvey.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 _MOST_BYTES = 4096
-# A report brings its own scripts. It runs them in a sandbox of no origin: it cannot read the session nor call home.
-_REPORT_POLICY = (
+# A report with scripts of its own runs them in a sandbox of no origin: it cannot read the session nor call home.
+_WITH_SCRIPTS = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; frame-ancestors 'none'"
 )
+_WITHOUT_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 def routes(settings: Settings) -> APIRouter:
@@ -128,9 +131,8 @@ def routes(settings: Settings) -> APIRouter:
         if name not in held.release.reports:
             raise Problem("not-found", f"There is no report {name}.")
         content = (held.release.folder / "reports" / name).read_bytes()
-        return Response(
-            content, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": _REPORT_POLICY}
-        )
+        policy = _WITH_SCRIPTS if b"<script" in content.lower() else _WITHOUT_SCRIPTS
+        return Response(content, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
     @router.get("/docs")
     async def docs(request: Request) -> Response:
@@ -163,16 +165,36 @@ def operations(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
             content = operation["responses"]["200"]["content"]
             example = next(iter(content.values())).get("example", "")
             text = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
-            tag = operation["tags"][0]
-            found.setdefault(tag, []).append(operation | {"path": path, "method": method.upper(), "example": text})
+            said = {
+                "path": path,
+                "method": method.upper(),
+                "example": text,
+                "parameters": [one | {"example": _example(one)} for one in operation.get("parameters", [])],
+            }
+            found.setdefault(operation["tags"][0], []).append(operation | said)
     return found
+
+
+def _example(parameter: dict[str, Any]) -> str:
+    first = next(iter(parameter["schema"].get("examples", [""])))
+    return str(first[0] if isinstance(first, list) else first)
+
+
+def with_code(text: str) -> Markup:
+    """A text as HTML, what stands in backticks set as code.
+
+    Example:
+        >>> with_code("`next` < 3")
+        Markup('<code>next</code> &lt; 3')
+    """
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _renderer(settings: Settings) -> Callable[..., Response]:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": figures.number, "day": figures.day}
+    environment.filters |= {"number": figures.number, "day": figures.day, "with_code": with_code}
     environment.globals["shop"] = settings.shop
 
     def render(template: str, *, status: int = 200, **content: Any) -> Response:

@@ -53,7 +53,8 @@ def test_a_forecast_holds_the_numbers_of_the_table(client: TestClient) -> None:
     assert set(item["quantiles"]) == {"p10", "p50", "p90"}
     assert item["quantiles"]["p90"] == pytest.approx(table["p90"].to_list(), abs=1e-4)
     assert item["attributes"] == {"description": "TEA TOWEL No 7"}
-    assert client.get("/v1/forecasts", params={"product_id": PRODUCTS[0]}).json()["items"][0]["flags"] == ["cold_start"]
+    flagged = client.get("/v1/forecasts", params={"product_id": PRODUCTS[0]}).json()["items"][0]
+    assert flagged["flags"] == ["cold_start", "obsolete"]
 
 
 def test_several_series_at_once(client: TestClient) -> None:
@@ -181,4 +182,7 @@ def test_the_drift_report_runs_its_scripts_in_a_sandbox(client: TestClient) -> N
     policy = answer.headers["content-security-policy"]
     assert "sandbox allow-scripts" in policy
     assert "allow-same-origin" not in policy
+    still = client.get("/reports/index.html").headers["content-security-policy"]
+    assert "sandbox" not in still, "its links lead on with the session"
+    assert "script-src" not in still, "and it may run nothing"
     assert "http" not in policy
