@@ -85,10 +85,10 @@ class Door:
     periods: pl.Series = field(default_factory=lambda: pl.Series("period", [], pl.Date))
     kept: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
 
-    @property
-    def series(self) -> tuple[str, ...]:
-        """Key columns of a demand series."""
-        return tuple(self.settings.demand.series)
+    def series(self, table: str) -> tuple[str, ...]:
+        """Key columns of a demand series that the table must have: order lines beside ready demand need none."""
+        beside_demand = table == "order_lines" and self.settings.has("demand")
+        return () if beside_demand else tuple(self.settings.demand.series)
 
 
 def take(source: Source, frames: Sequence[tuple[Extract, pl.DataFrame]], door: Door) -> Taken:
@@ -110,8 +110,8 @@ def take(source: Source, frames: Sequence[tuple[Extract, pl.DataFrame]], door: D
 
 
 def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door) -> Intake:
-    renamed = rename(raw, source, door.series, extract.name)
-    types = types_of(renamed, source, door.series, door.kept.get(source.table, {}))
+    renamed = rename(raw, source, door.series(source.table), extract.name)
+    types = types_of(renamed, source, door.series(source.table), door.kept.get(source.table, {}))
     typed, refused = cast(renamed, types, door.settings.timezone)
     counted = source.table == "order_lines" and "line_no" not in typed.columns
     if source.table == "order_lines":
@@ -180,7 +180,7 @@ def _judge(table: str, rows: pl.DataFrame, door: Door) -> Verdict:
     if table == "order_lines":  # for the rules; what was not stated is decided when the row is written
         at = pl.col("ordered_at")
         rows = rows.with_columns(known_at=pl.col("known_at").fill_null(at) if "known_at" in rows.columns else at)
-    return judge(table, rows, door.series, door.now, _grid(table, rows, door))
+    return judge(table, rows, door.series(table), door.now, _grid(table, rows, door))
 
 
 def _grid(table: str, rows: pl.DataFrame, door: Door) -> Grid | None:

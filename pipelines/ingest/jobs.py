@@ -116,9 +116,10 @@ def _summary(job: str, intakes: Sequence[Intake]) -> Summary:
     summary.tables["Lines in = good + returns + excluded + quarantined"] = balance
     excluded = ledger.exclusion_rows(intakes)
     if excluded.height:
-        meaning = {DUPLICATE: "equal to a row before it"}
-        for adapter in {one.extract.source.adapter for one in intakes} & set(ADAPTERS):
-            meaning |= ADAPTERS[str(adapter)].rules
+        meaning: dict[str, str] = {}
+        for adapter in sorted({str(one.extract.source.adapter) for one in intakes} & set(ADAPTERS)):
+            meaning |= ADAPTERS[adapter].rules
+        meaning.setdefault(DUPLICATE, "equal to a row before it")
         order = {rule: number for number, rule in enumerate(meaning)}
         summary.tables["Excluded by rule"] = (
             excluded.group_by("rule")

@@ -47,9 +47,10 @@ def rename(frame: pl.DataFrame, source: Source, series: tuple[str, ...], file: s
                 rule=f"columns.{canonical}",
                 remedy=nearest(given, original),
             )
-    used = set(source.columns.values()) | set(source.columns)
-    selected = dict(source.columns) | {name: name for name in given if name not in used}
     table = TABLES[source.table]
+    # A column that another name takes is spoken for, unless it has a meaning of its own in this table.
+    used = set(source.columns) | (set(source.columns.values()) - set(table.schema.columns()))
+    selected = dict(source.columns) | {name: name for name in given if name not in used}
     named = [*source.known_ahead, *source.observed]
     wanted = set(table.schema.columns()) | set(series) | set(named)
     if source.table == "order_lines":

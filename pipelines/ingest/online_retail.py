@@ -23,8 +23,9 @@ Each line meets the rules from top to bottom; the first that applies decides.
 What fits no row of the table (an unknown code, a price below 0, a quantity below 0 outside a cancellation, a value that
 is no number) is quarantined. Other facts: times are local (`timezone` of the shop) and become UTC; stock codes are
 compared in capitals (85123a is 85123A); a line without a customer stays, with `customer_id` null: it is demand, but
-tells nothing of a customer. `line_no` is the occurrence within the invoice, counted before any rule. A product is
-called by its most frequent description, a customer's country is the most frequent one; of equals the latest counts.
+tells nothing of a customer. `line_no` counts an invoice's lines in the order of their values, before any rule: the two
+files disagree on the order of the lines they share. A product is called by its most frequent description, a customer's
+country is the most frequent one; of equals the latest counts.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ _CODES = {
     "sample": ["S"],
     "pads": ["PADS"],
 }
+_LINE = [name for name in COLUMNS if name != "InvoiceNo"]
 _PRODUCT = r"^(\d{5}[A-Z]*|DCGS[A-Z0-9]*|SP\d+)$"
 
 
@@ -85,14 +87,15 @@ def adapt(rows: pl.DataFrame) -> pl.DataFrame:
     """
     invoice = pl.col("InvoiceNo")
     cancelled = invoice.str.starts_with("C") & (pl.col("Quantity") < 0)
-    numbered = rows.with_columns(
+    numbered = rows.sort(FILE, "InvoiceNo", *_LINE, ROW).with_columns(
         line_no=occurrence(FILE, "InvoiceNo"),
         _again=pl.col(FILE) < pl.col(FILE).max().over("InvoiceNo"),
         _code=pl.col("StockCode").str.to_uppercase(),
     )
     once = numbered.filter(~pl.col("_again"))
-    first = once.unique(subset=list(COLUMNS), keep="first", maintain_order=True).select(FILE, ROW, _first=True)
-    return numbered.join(first, on=[FILE, ROW], how="left", maintain_order="left").select(
+    first = once.sort(FILE, ROW).unique(subset=list(COLUMNS), keep="first", maintain_order=True)
+    marked = numbered.join(first.select(FILE, ROW, _first=True), on=[FILE, ROW], how="left")
+    return marked.sort(FILE, ROW).select(
         FILE,
         ROW,
         "line_no",

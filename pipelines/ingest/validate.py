@@ -65,7 +65,7 @@ def judge(name: str, rows: pl.DataFrame, series: tuple[str, ...], now: datetime,
     details = failure.details()
     reasons = [_reason(schema, details.filter(pl.col(rule) == "invalid"), rule) for rule in failure.counts()]
     reasons += list(_wider_rules(name, rows, now, grid))
-    broken = pl.concat(reasons) if reasons else pl.DataFrame(schema=REASONS)
+    broken = pl.concat(reasons).unique(maintain_order=True) if reasons else pl.DataFrame(schema=REASONS)
     return Verdict(good.join(broken, on=ROW, how="anti"), broken)
 
 
@@ -96,13 +96,16 @@ def _in_words(schema: type[dy.Schema], rule: str) -> pl.Expr:
     column, check = rule.split("|", 1)
     if check in ("nullability", "min_length"):
         return pl.lit(f"{column} is missing")
+    if check in ("inf", "nan"):
+        return pl.lit(f"{column} is infinite")
     words = _BOUNDS.get(check, f"breaks the rule {check}").format(getattr(schema.columns()[column], check, ""))
     hint = " (a return is a line of kind 'return')" if (schema.__name__, column) == ("OrderLines", "quantity") else ""
     return pl.format(f"{column} {{}} {words}{hint}", _shown(column))
 
 
 def _shown(column: str) -> pl.Expr:
-    return pl.col(column).cast(pl.String).fill_null("nothing").str.slice(0, 60).str.strip_suffix(".0")
+    text = pl.col(column).cast(pl.String).fill_null("nothing").str.slice(0, 60)
+    return text.str.replace(r"(\d\d:\d\d)(?::00)?(:\d\d)?\.0+\+00:00$", "${1}${2} UTC").str.strip_suffix(".0")
 
 
 def _wider_rules(name: str, rows: pl.DataFrame, now: datetime, grid: Grid | None) -> Iterator[pl.DataFrame]:
