@@ -1,24 +1,18 @@
 """Runs and registered models: the only module that imports MLflow (with `registered`, which MLflow runs).
 
 By default everything is in the shop's folder: `tracking/mlflow.db` (SQLite in WAL mode, migrated by one process at a
-time) and `tracking/artifacts`. MLflow records artifact places as absolute URIs, so a moved or restored folder would
-point to where it once was: `relocate` rewrites them, and a `Tracker` does so by itself when it opens a moved folder.
+time) and `tracking/artifacts`. A `Tracker` that opens a moved folder first makes its artifact places agree with it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import math
-import os
 import shutil
-import sqlite3
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -29,22 +23,28 @@ import polars as pl
 
 from pipelines.errors import TrackingError
 from pipelines.settings import Settings
+from pipelines.tracking_store import (
+    artifact_root,
+    database,
+    is_embedded,
+    one_at_a_time,
+    prepare_environment,
+    quiet,
+    relocate,
+    understood,
+    use_write_ahead_log,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pipelines.lake import Lake
 
+__all__ = ["Registered", "Run", "Tracker", "code_version", "relocate", "requirements"]
+
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 REQUIREMENTS = ("purvey", "mlflow", "lightgbm", "numpy", "pandas", "polars", "scipy")
 EXAMPLE_ROWS = 5
-_URI_COLUMNS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Run:
         Raises:
             TrackingError: The model cannot be loaded back or does not predict from the example.
         """
-        with _quiet():
+        with quiet():
             import mlflow.pyfunc
             from mlflow.models import infer_signature
 
@@ -143,7 +143,7 @@ class Run:
             raise TrackingError(
                 f"Model {name} cannot be loaded from its own files: {error!r}. It was not registered.", file=folder
             ) from error
-        with _understood(self._tracker.uri), _quiet(), tempfile.TemporaryDirectory() as scratch:
+        with understood(self._tracker.uri), quiet(), tempfile.TemporaryDirectory() as scratch:
             files, few = Path(scratch) / "model", Path(scratch) / "example.parquet"
             shutil.copytree(folder, files)
             example.head(EXAMPLE_ROWS).write_parquet(few)
@@ -168,14 +168,14 @@ class Tracker:
     """
 
     def __init__(self, settings: Settings) -> None:
-        _prepare_environment()
+        prepare_environment()
         self.uri = settings.tracking_uri
         self._experiment = settings.tracking.experiment or settings.shop
         self._home = settings.home / "tracking"
         artifacts = artifact_root(settings)
-        with _understood(self.uri), _one_at_a_time(self._home), _quiet():
-            if _is_embedded(settings):
-                _use_write_ahead_log(_database(settings))
+        with understood(self.uri), one_at_a_time(self._home), quiet():
+            if is_embedded(settings):
+                use_write_ahead_log(database(settings))
             from mlflow import MlflowClient
 
             self._client = MlflowClient(self.uri, self.uri)
@@ -183,7 +183,7 @@ class Tracker:
             if known is None:
                 location = None if self.uri.startswith("http") else artifacts.as_uri()
                 self._client.create_experiment(self._experiment, artifact_location=location)
-            elif _is_embedded(settings) and known.artifact_location != artifacts.as_uri():
+            elif is_embedded(settings) and known.artifact_location != artifacts.as_uri():
                 relocate(settings)
 
     @contextmanager
@@ -196,7 +196,7 @@ class Tracker:
         """
         import mlflow
 
-        with _understood(self.uri), _quiet():
+        with understood(self.uri), quiet():
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
             mlflow.set_experiment(self._experiment)
@@ -222,7 +222,7 @@ class Tracker:
         Raises:
             TrackingError: There is no such version.
         """
-        with _understood(self.uri):
+        with understood(self.uri):
             self._client.get_model_version(name, version)
             aliases = self._aliases(name)
             champion = aliases.get(CHAMPION)
@@ -262,7 +262,7 @@ class Tracker:
 
     def champion(self, name: str) -> Registered | None:
         """The version in use, None before the first promotion."""
-        with _understood(self.uri):
+        with understood(self.uri):
             version = self._aliases(name).get(CHAMPION)
             return self._registered(name, version) if version else None
 
@@ -284,7 +284,7 @@ class Tracker:
 
     def models(self) -> pl.DataFrame:
         """One row a version: name, version, aliases, run_id, registered_at, metrics (JSON); newest first by name."""
-        with _understood(self.uri):
+        with understood(self.uri):
             rows = []
             for model in self._client.search_registered_models():
                 for one in self._client.search_model_versions(f"name = '{model.name}'"):
@@ -307,7 +307,7 @@ class Tracker:
         ).sort("name", pl.col("version").cast(pl.Int64), descending=[False, True])
 
     def _files(self, name: str, alias: str) -> Path:
-        with _understood(self.uri), _quiet():
+        with understood(self.uri), quiet():
             version = self._aliases(name).get(alias)
             if version is None:
                 raise TrackingError(
@@ -332,36 +332,6 @@ class Tracker:
     def _registered(self, name: str, version: str) -> Registered:
         run_id = self._client.get_model_version(name, version).run_id
         return Registered(name, version, run_id, dict(self._client.get_run(run_id).data.metrics))
-
-
-def relocate(settings: Settings) -> int:
-    """Point the store at the artifacts where the shop's folder is now; returns how many places were rewritten.
-
-    MLflow keeps absolute artifact URIs. Only a store in the shop's own folder is rewritten, in one transaction; a store
-    elsewhere keeps what its owner set.
-    """
-    database = _database(settings)
-    if not _is_embedded(settings) or not database.exists():
-        return 0
-    new = artifact_root(settings).as_uri()
-    name = settings.tracking.experiment or settings.shop
-    with closing(sqlite3.connect(database)) as store, store:
-        found = store.execute("SELECT artifact_location FROM experiments WHERE name = ?", (name,)).fetchone()
-        if found is None or found[0] == new:
-            return 0
-        old = found[0].rstrip("/")
-        changed = 0
-        for table, column in _URI_COLUMNS:
-            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
-            below = f" WHERE {column} = ? OR substr({column}, 1, ?) = ?"
-            values = (new, len(old) + 1, old, len(old) + 1, old + "/")
-            changed += store.execute(moved + below, values).rowcount
-    return changed
-
-
-def artifact_root(settings: Settings) -> Path:
-    """Where models, figures and tables of runs are kept."""
-    return settings.home / "tracking" / "artifacts"
 
 
 def code_version() -> str:
@@ -405,86 +375,3 @@ def _flat(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _for_pandas(frame: pl.DataFrame) -> pl.DataFrame:
     """Columns as MLflow's signatures know them."""
     return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
-
-
-def _is_embedded(settings: Settings) -> bool:
-    return settings.tracking.uri is None
-
-
-def _database(settings: Settings) -> Path:
-    return settings.home / "tracking" / "mlflow.db"
-
-
-def _use_write_ahead_log(database: Path) -> None:
-    """Readers and the one writer do not block each other; the mode stays with the file."""
-    with closing(sqlite3.connect(database, timeout=20)) as store:
-        store.execute("PRAGMA journal_mode=WAL")
-
-
-def _prepare_environment() -> None:
-    """What MLflow reads when it is imported: no telemetry, no unpickling, no chatter."""
-    os.environ["DO_NOT_TRACK"] = "1"
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MLflow's and Alembic's own messages from the user: they speak of migrations and pip, not of the shop."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "alembic.runtime.migration")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the store while it is created or migrated: parallel first starts race MLflow's migrations."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _understood(uri: str) -> Iterator[None]:
-    """Say what is wrong with the store in words, with a remedy."""
-    try:
-        yield
-    except TrackingError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise TrackingError(
-            f"The tracking store cannot be opened: {error}.",
-            file=_without_password(uri),
-            remedy="restore the shop from a backup (purvey restore), or move the folder `tracking` away and train anew",
-        ) from error
-    except OSError as error:
-        raise TrackingError(
-            f"The tracking store cannot be written: {error}.",
-            file=_without_password(uri),
-            remedy="check free space and permissions, then run the same command again",
-        ) from error
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("mlflow", "sqlalchemy", "alembic"):
-            raise
-        raise TrackingError(
-            f"MLflow refused: {str(error).splitlines()[0]}",
-            file=_without_password(uri),
-            remedy="check `tracking` in the configuration and that its server runs; `purvey train` registers anew",
-        ) from error
-
-
-def _without_password(uri: str) -> str:
-    head, at, tail = uri.rpartition("@")
-    return f"{head.split('://')[0]}://…@{tail}" if at else uri

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from matplotlib.figure import Figure
 
 from pipelines.errors import TrackingError
 from pipelines.lake import Lake
@@ -75,6 +76,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory, toy_module: Path) -> Path
             run.log_data(lake, ["demand", "not_there"])
             run.log_metrics({"wape": 0.1 * factor, "unknown": None, "infinite": float("inf")})
             run.log_features(["x", "size"])
+            run.log_figure("importance", Figure())
             run.log_table("importance", pl.DataFrame({"feature": ["x"], "gain": [1.0]}))
             version = run.register("demand", files, EXAMPLE)
         if factor == 2.0:
@@ -117,6 +119,7 @@ def test_a_run_keeps_everything_needed_to_repeat_it(home: Path) -> None:
     assert json.loads((artifacts / "features.json").read_text()) == ["x", "size"]
     assert (artifacts / "requirements.txt").read_text().splitlines() == requirements()
     assert pl.read_csv(artifacts / "tables" / "importance.csv").rows() == [("x", 1.0)]
+    assert (artifacts / "figures" / "importance.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_new_version_challenges_and_promotion_keeps_the_one_before(home: Path) -> None:
@@ -157,6 +160,7 @@ print(model.predict(rows)["mean"].tolist())
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[10.0, nan]"
+    assert tracker.example("demand").equals(EXAMPLE.cast({"size": pl.String}))
 
 
 def test_nothing_is_pickled(home: Path) -> None:
@@ -212,7 +216,7 @@ def test_nothing_reports_home_and_nothing_heavy_is_imported_early() -> None:
 import os, sys
 import pipelines.tracking
 assert "mlflow" not in sys.modules
-pipelines.tracking._prepare_environment()
+pipelines.tracking_store.prepare_environment()
 from mlflow.telemetry.utils import is_telemetry_disabled
 assert is_telemetry_disabled()
 print(os.environ["DO_NOT_TRACK"], os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"])
