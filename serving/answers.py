@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import polars as pl
+import polars.selectors as cs
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +20,7 @@ from serving.store import Held
 
 MOST = 1000
 CSV = "text/csv"
+_DECIMALS = 6
 
 
 class Answer(BaseModel):
@@ -64,7 +66,12 @@ def page(held: Held, frame: pl.DataFrame, *, limit: int, cursor: str | None) -> 
     start = _read_cursor(held, cursor) if cursor else 0
     end = start + limit
     following = _cursor(held, end) if end < frame.height else None
-    return frame.slice(start, limit), {"total": frame.height, "next": following}
+    return tidy(frame.slice(start, limit)), {"total": frame.height, "next": following}
+
+
+def tidy(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows as they are sent: numbers without the noise of their last digits."""
+    return frame.with_columns(cs.float().round(_DECIMALS))
 
 
 def wants_csv(request: Request, asked: str | None) -> bool:
@@ -83,7 +90,7 @@ def wants_csv(request: Request, asked: str | None) -> bool:
 def csv(held: Held, frame: pl.DataFrame, name: str) -> Response:
     """A whole list as a CSV file that is safe to open in a spreadsheet. Lists inside cells are JSON."""
     nested = [column for column, dtype in frame.schema.items() if dtype.is_nested()]
-    flat = frame.with_columns(
+    flat = tidy(frame).with_columns(
         pl.Series(column, [orjson.dumps(value).decode() for value in frame[column].to_list()], dtype=pl.String)
         for column in nested
     )

@@ -18,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -229,7 +230,7 @@ def is_local(request: Request) -> bool:
         return False
     if "forwarded" in request.headers or "via" in request.headers:
         return False
-    return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
+    return _is_loopback(request.client.host) and _is_loopback(_host(request.headers.get("host", "")))
 
 
 def access_of(request: Request) -> Access | None:
@@ -271,6 +272,13 @@ def needs(scope: str) -> Any:
         require(request, scope)
 
     return Depends(check)
+
+
+def _host(header: str) -> str:
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -118,7 +118,7 @@ def response(request: Request, problem: Problem) -> Response:
     body = document(
         problem.kind,
         problem.detail,
-        instance=request.url.path,
+        instance=request.scope["path"],
         request_id=getattr(request.state, "request_id", ""),
         errors=problem.errors,
     )

@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from serving.answers import Answer, answer
+from serving.answers import Answer, answer, tidy
 from serving.api.parameters import documented
 from serving.auth import needs
 from serving.problems import Problem, responses
@@ -84,4 +84,4 @@ def _row(held: Held, customer_id: str) -> dict[str, Any]:
     rows = held.table("customer_scores").filter(pl.col("customer_id") == customer_id)
     if rows.is_empty():
         raise Problem("not-found", f"There is no customer {customer_id}.")
-    return rows.row(0, named=True)
+    return tidy(rows).row(0, named=True)

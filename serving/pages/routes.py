@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -80,7 +80,7 @@ def routes(settings: Settings) -> APIRouter:
             max_age=SESSION_HOURS * 3600,
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=request.scope["scheme"] == "https",
         )
         return answer
 
@@ -230,7 +230,7 @@ def _same_site(request: Request) -> None:
         Problem: 403, the form was sent by another site.
     """
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
         raise Problem("not-allowed", "This form was sent by another site.")
 
 

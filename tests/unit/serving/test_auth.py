@@ -151,7 +151,8 @@ def test_the_demo_key_works_here_only_and_replaces_the_earlier_one(new_settings:
     with TestClient(app, **LOCAL) as here:
         assert here.get("/v1/models", headers=bearer(first)).status_code == 401
         assert here.get("/v1/models", headers=bearer(second)).status_code == 200
-        for header in ({"X-Forwarded-For": "127.0.0.1"}, {"Via": "1.1 proxy"}, {"Host": "shop.example.org"}):
+        forwarded = ({"X-Forwarded-For": "127.0.0.1"}, {"Via": "1.1 proxy"}, {"Forwarded": "for=127.0.0.1"})
+        for header in (*forwarded, {"Host": "shop.example.org"}, {"Host": "[::1"}, {"Host": "127.0.0.1.example.org"}):
             assert here.get("/v1/models", headers=bearer(second) | header).status_code == 401, header
     with TestClient(app, **ELSEWHERE) as there:
         assert there.get("/v1/models", headers=bearer(second)).status_code == 401
@@ -208,6 +209,6 @@ def test_a_session_ends_with_its_key(settings: Settings) -> None:
 
 
 def test_another_site_cannot_send_our_forms(client: TestClient, key: str) -> None:
-    answer = client.post("/sign-in", data={"key": key}, headers={"Origin": "https://example.org"})
-    assert answer.status_code == 403
+    for origin in ("https://example.org", "null", "http://[", "http://127.0.0.1:8000.example.org"):
+        assert client.post("/sign-in", data={"key": key}, headers={"Origin": origin}).status_code == 403, origin
     assert client.post("/sign-in", content=b"key=" + b"x" * 5000).status_code == 413

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from starlette.testclient import TestClient
 
 from pipelines.release import activate, freeze, rollback
 from pipelines.settings import Settings
 from serving.answers import matching
+from serving.app import create_app
+from serving.auth import demo_key
 from serving.problems import Problem
 from serving.store import Store
 from tests.made_shop import made_release
+from tests.unit.serving.conftest import LOCAL
 
 HEAVY = ("mlflow", "evidently", "sklearn", "lightgbm", "pandas", "deltalake", "scipy", "matplotlib")
 
@@ -65,6 +69,31 @@ def test_a_damaged_release_is_refused_and_the_old_one_answers_on(
     monkeypatch.setattr("serving.store.RETRY_SECONDS", 0.0)
     assert store.refresh(), "mended in place, it is taken up"
     assert store.trouble is None
+
+
+def test_readiness_and_the_start_page_say_why_a_release_was_refused(new_settings: Settings) -> None:
+    first = made_release(new_settings, 1)
+    with TestClient(create_app(new_settings), **LOCAL) as client:
+        second = made_release(new_settings, 2)
+        (second.folder / "manifest.json").write_bytes(b"{")
+        client.app.state.store.refresh()
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["release"]) == (200, first.id)
+        assert f"{second.id} was refused" in ready.json()["trouble"]
+        assert f"{second.id} was refused" in client.get("/").text
+
+
+def test_before_the_first_release_pages_answer_and_readiness_does_not(new_settings: Settings) -> None:
+    with TestClient(create_app(new_settings), headers={}, **LOCAL) as client:
+        ready = client.get("/health/ready")
+        assert (ready.status_code, ready.json()["type"]) == (503, "/docs#not-ready")
+        assert client.get("/health/live").status_code == 200
+        assert "purvey run" in client.get("/").text
+        key = demo_key(new_settings)
+        assert client.get("/v1/churn", headers={"Authorization": f"Bearer {key}"}).status_code == 503
+        made_release(new_settings)
+        client.app.state.store.refresh()
+        assert client.get("/health/ready").status_code == 200
 
 
 def test_a_release_whose_tables_do_not_fit_together_is_refused(new_settings: Settings) -> None:
