@@ -35,6 +35,7 @@ class Held:
         self.series: list[str] = list(release.shop.get("series", []))
         self._stale_after_days = stale_after_days
         self._tables = {name: release.table(name) for name in release.tables}
+        self._only: dict[tuple[str, str], Any] = {}
         self.forecasts = forecasts_by_series(self._tables, self.series)
         if "customer_scores" in self._tables:
             scores = self._tables["customer_scores"]
@@ -77,8 +78,11 @@ class Held:
 
     def only(self, name: str, column: str) -> Any:
         """The single value of a column, or its values in one line when there are several; None for an empty table."""
-        values = self.table(name)[column].unique().sort().to_list()
-        return values[0] if len(values) == 1 else ", ".join(str(value) for value in values) or None
+        if (name, column) not in self._only:
+            values = self.table(name)[column].unique().sort().to_list()
+            only = values[0] if len(values) == 1 else ", ".join(str(value) for value in values) or None
+            self._only[name, column] = only
+        return self._only[name, column]
 
 
 class Store:
