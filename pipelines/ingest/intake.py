@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
 
 from features.calendar import Grid
-from pipelines.errors import SourceError
+from pipelines.errors import ConfigError, SourceError
 from pipelines.ingest.adapters import Adapter, adapter_of
 from pipelines.ingest.casting import as_text, cast
 from pipelines.ingest.mapping import complete_order_lines, rename, types_of
@@ -101,11 +101,16 @@ def take(source: Source, frames: Sequence[tuple[Extract, pl.DataFrame]], door: D
 
     Raises:
         SourceError: A column is missing.
-        ConfigError: There is no such adapter.
+        ConfigError: There is no such adapter, or it lacks a series column.
     """
     adapter = adapter_of(source)
     if adapter is None:
-        return Taken(source, [_take_mapped(source, extract, raw, door) for extract, raw in frames])
+        intakes = []
+        for extract, raw in frames:
+            intakes.append(_take_mapped(source, extract, raw, door))
+            if not door.kept.get(source.table):  # the first file tells the types of a shop's own columns
+                door = replace(door, kept={**door.kept, source.table: dict(intakes[0].good.schema)})
+        return Taken(source, intakes)
     return _take_adapted(source, adapter, frames, door)
 
 
@@ -145,7 +150,13 @@ def _take_adapted(
         typed.append(rows.with_columns(pl.lit(number, dtype=pl.Int32).alias(FILE)))
         refusals.append(refused)
     adapted = adapter.adapt(pl.concat(typed, how="vertical_relaxed"))
-    del typed
+    for name in door.series(source.table):
+        if name not in adapted.columns:
+            raise ConfigError(
+                f"The adapter {source.adapter} brings no column {name!r}, which demand.series names.",
+                rule="demand.series",
+                remedy=f"it brings {', '.join(column for column in adapted.columns if not column.startswith('_'))}",
+            )
     intakes, brought = [], []
     for number, (extract, raw) in enumerate(frames):
         lines = adapted.filter(pl.col(FILE) == number).drop(FILE)
@@ -188,10 +199,9 @@ def _grid(table: str, rows: pl.DataFrame, door: Door) -> Grid | None:
         return None
     own = table == "demand" or door.periods.is_empty()
     labels = pl.concat([door.periods, rows["period"]]) if own else door.periods
-    demand = door.settings.demand
-    return (
-        None if labels.null_count() == len(labels) else Grid.from_labels(demand.frequency, labels, demand.period_label)
-    )
+    if labels.null_count() == len(labels):
+        return None
+    return Grid.from_labels(door.settings.demand.frequency, labels, door.settings.demand.period_label)
 
 
 def _intake(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, SourceError
 from pipelines.ingest import ledger
 from pipelines.ingest.adapters import ADAPTERS
 from pipelines.ingest.intake import DUPLICATE, Door, Intake, Taken, take
@@ -24,6 +24,8 @@ from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
 
 __all__ = ["check", "ingest", "quarantine_list", "quarantine_replay", "quarantine_show"]
+
+MOST_KINDS = 5
 
 
 def check(settings: Settings) -> Summary:
@@ -87,21 +89,41 @@ def _take(extracts: Sequence[Extract], door: Door) -> list[Taken]:
                     door = replace(door, periods=pl.concat([door.periods, intake.good["period"]]))
             taken.append(one)
             advance(len(mine))
+    _agree_on_keys(taken, door)
     return taken
 
 
 def _refuse_if_bad(intake: Intake, limit: float) -> None:
     if intake.bad_share <= limit:
         return
-    first = intake.quarantined.row(0, named=True)
+    kinds = kinds_of_reasons([intake]).head(MOST_KINDS)
+    first = kinds.row(0, named=True)
+    words = [f"  {kind['rows']:,} as row {kind['for_example_row']}: {kind['reason']}" for kind in kinds.to_dicts()]
     raise DataError(
         f"{intake.quarantined.height:,} of {intake.lines_in:,} rows for {intake.table} break its rules "
-        f"({intake.bad_share:.1%}; ingest.max_bad_share allows {limit:.1%}). Nothing was written.",
+        f"({intake.bad_share:.1%}; ingest.max_bad_share allows {limit:.1%}). Nothing was written.\n" + "\n".join(words),
         file=intake.extract.name,
-        row=first[ROW],
-        rule=first["rules"],
-        remedy="mend the file or the `columns:` of this source; `purvey check` shows every kind of bad row",
+        row=first["for_example_row"],
+        remedy="mend the file, or the `columns:` of this source",
     )
+
+
+def _agree_on_keys(taken: Sequence[Taken], door: Door) -> None:
+    """Covariates of all sources, and those already held, must be keyed alike: they share one table."""
+    series = door.settings.demand.series
+    held = [name for name in series if name in door.kept.get("covariates", {})] if "covariates" in door.kept else None
+    for one in taken:
+        for intake in one.intakes if one.source.table == "covariates" else []:
+            keys = [name for name in series if name in intake.good.columns]
+            if held is not None and keys != held:
+                raise SourceError(
+                    f"These covariates are keyed by {', '.join([*keys, 'period'])}, others by "
+                    f"{', '.join([*held, 'period'])}.",
+                    file=intake.extract.name,
+                    rule="all covariates of a shop have the same key columns",
+                    remedy="repeat the values for every series in this file",
+                )
+            held = keys
 
 
 def _matched(lake: Lake) -> dict[str, int]:

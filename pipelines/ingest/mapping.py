@@ -62,6 +62,14 @@ def rename(frame: pl.DataFrame, source: Source, series: tuple[str, ...], file: s
         if (keep_own or canonical in wanted) and canonical not in _ONLY_FROM_CONFIG
     }
     _require(source, list(selected), given, series, file)
+    for canonical, original in selected.items():
+        if frame.schema[original].is_nested() or frame.schema[original] in (pl.Binary, pl.Object):
+            raise SourceError(
+                f"The column {original!r} holds {frame.schema[original]}: not one plain value a row.",
+                file=file,
+                column=canonical,
+                remedy="export it as numbers, text or dates, or leave it out",
+            )
     renamed = frame.select(ROW, **{canonical: pl.col(original) for canonical, original in selected.items()})
     words = [name for name in _SHARES if renamed.schema.get(name) == pl.String]
     return renamed.with_columns(pl.col(name).str.to_lowercase().replace(_WORDS) for name in words)

@@ -97,6 +97,8 @@ def _files(path: str, settings: Settings) -> list[Path]:
         if not file.is_file():
             remedy = f"name the files in it: {path}/*" if file.is_dir() else "check `path` in the configuration"
             raise SourceError("There is no such file.", file=file, remedy=remedy)
+        if not os.access(file, os.R_OK):
+            raise SourceError("The file may not be read.", file=file, remedy="give this user the right to read it")
         if file.stat().st_size == 0:
             raise SourceError("The file is empty: it has not even a header.", file=file, remedy="export it again")
     return found

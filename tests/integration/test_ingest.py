@@ -305,3 +305,49 @@ def test_order_lines_keep_a_series_key_of_the_shop(tmp_path: Path) -> None:
     assert lines["ordered_at"][0] == datetime(2024, 6, 30, 23, 30, tzinfo=UTC)
     assert lines["unit_price"].to_list() == [2.5, 3.0]
     assert lines["order_id"].n_unique() == 1
+
+
+def test_types_of_own_columns_hold_from_the_first_file_on(tmp_path: Path) -> None:
+    (tmp_path / "c1.csv").write_text("customer_id,points\n" + "\n".join(f"a{i},{i}" for i in range(30)))
+    (tmp_path / "c2.csv").write_text("customer_id,points\n" + "\n".join(f"b{i},{i}" for i in range(30)) + "\nx,many\n")
+    settings, lake = shop(tmp_path, {"table": "customers", "format": "csv", "path": "c*.csv"})
+    assert jobs.ingest(settings, lake).figures["quarantined"] == 1
+    assert lake.read("quarantine")["rules"].to_list() == ["points 'many' is not a number"]
+    assert lake.read("customers").schema["points"] == pl.Float64
+
+
+def test_covariates_share_their_key(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("store,period,promo\n1,2024-01-01,0\n")
+    (tmp_path / "b.csv").write_text("period,holiday\n2024-01-01,0\n")
+    sources = [{"table": "covariates", "format": "csv", "path": f"{name}.csv"} for name in "ab"]
+    settings, lake = shop(tmp_path, *sources, demand={"series": ["store"]})
+    with pytest.raises(SourceError, match="keyed by period, others by store, period"):
+        jobs.ingest(settings, lake)
+    assert not Path(lake.url).exists()
+
+
+def test_covariates_of_several_files_complete_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("store,period,promo\n1,2024-01-01,1\n1,2024-01-08,0\n")
+    (tmp_path / "b.csv").write_text("store,period,holiday\n1,2024-01-08,1\n1,2024-01-15,0\n")
+    sources = [{"table": "covariates", "format": "csv", "path": f"{name}.csv"} for name in "ab"]
+    settings, lake = shop(tmp_path, *sources, demand={"series": ["store"]})
+    jobs.ingest(settings, lake)
+    rows = lake.read("covariates").sort("period").select("promo", "holiday").rows()
+    assert rows == [(1.0, None), (0.0, 1.0), (None, 0.0)]
+
+
+def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
+    pl.DataFrame({"customer_id": ["a"], "tags": [["x", "y"]]}).write_parquet(tmp_path / "c.parquet")
+    settings, _ = shop(tmp_path, {"table": "customers", "path": "c.parquet"})
+    with pytest.raises(SourceError, match="'tags' holds List"):
+        jobs.check(settings)
+
+
+def test_the_message_about_bad_rows_tells_every_kind(tmp_path: Path) -> None:
+    orders(tmp_path, "orders1.csv", "a,1,2024-01-01,ann,cup,x,1", "b,1,2024-01-01,ann,cup,y,1", "c,1,never,ann,cup,1,1")
+    settings, _ = shop(tmp_path, ORDERS)
+    with pytest.raises(DataError) as caught:
+        jobs.check(settings)
+    assert "3 of 3 rows for order_lines break its rules" in str(caught.value)
+    assert "2 as row 1: quantity 'x' is not a number" in str(caught.value)
+    assert "1 as row 3: ordered_at 'never' is not a time" in str(caught.value)
