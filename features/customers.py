@@ -209,7 +209,7 @@ def labels(
     newest = complete_through if complete_through is not None else ledger["known_on"].max()
     if not isinstance(newest, date) or end > newest:
         raise ValueError(
-            f"the label window {as_of} + {horizon_days} days ends {end}, after the last whole day {newest}"
+            f"the label window {as_of} + {horizon_days} days ends {end}, after the last whole day {newest!r}"
         )
     customers = known_by(ledger, as_of).filter(pl.col("orders") > 0).select(_KEY).unique()
     window = ledger.filter(pl.col("day").is_between(as_of, end, closed="right"))

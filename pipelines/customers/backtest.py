@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.customers import gaps, labels
 from pipelines.customers import churn, metrics, value
 from pipelines.customers.btyd import fit_beta_geometric
-from pipelines.customers.moments import Past, ages
+from pipelines.customers.moments import Past, Shared, ages
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Customers, Settings
 from pipelines.summary import progress
@@ -70,13 +70,14 @@ def run(ledger: pl.DataFrame, last: date, settings: Settings) -> Backtest:
     value_cuts = [(cut, judge_days) for cut in _cuts(first, last, judge_days, terms)]
     if judge_days < terms.value_horizon_days <= (last - first).days // 2:
         value_cuts.append((last - timedelta(days=terms.value_horizon_days), terms.value_horizon_days))
+    shared: Shared = {}
     with progress("customers: backtest", len(churn_cuts) + len(value_cuts)) as advance:
         churns, values = [], []
         for cut in churn_cuts:
-            churns.append(churn_at(ledger, cut, last, settings))
+            churns.append(churn_at(ledger, cut, last, settings, shared=shared))
             advance()
         for cut, days in value_cuts:
-            values.append(value_at(ledger, cut, last, days, settings))
+            values.append(value_at(ledger, cut, last, days, settings, shared=shared))
             advance()
     churned, valued = _stack(churns), _stack(values)
     if churned.is_empty():
@@ -90,10 +91,12 @@ def run(ledger: pl.DataFrame, last: date, settings: Settings) -> Backtest:
     return Backtest(evaluate(churned, valued), churned, valued)
 
 
-def churn_at(ledger: pl.DataFrame, cut: date, last: date, settings: Settings) -> pl.DataFrame:
+def churn_at(
+    ledger: pl.DataFrame, cut: date, last: date, settings: Settings, *, shared: Shared | None = None
+) -> pl.DataFrame:
     """What each model said at a cut, and what came true; nothing known after the cut goes into a model."""
     terms = settings.customers
-    past = Past(ledger, cut, horizon_days=terms.churn_horizon_days, period_days=terms.period_days)
+    past = Past(ledger, cut, horizon_days=terms.churn_horizon_days, period_days=terms.period_days, shared=shared)
     rows = past.moment(cut).rows
     model = churn.fit(past, trees=terms.trees, seed=settings.seed, threads=settings.threads)
     own = ages(rows)
@@ -117,9 +120,11 @@ def churn_at(ledger: pl.DataFrame, cut: date, last: date, settings: Settings) ->
     )
 
 
-def value_at(ledger: pl.DataFrame, cut: date, last: date, horizon_days: int, settings: Settings) -> pl.DataFrame:
+def value_at(
+    ledger: pl.DataFrame, cut: date, last: date, horizon_days: int, settings: Settings, *, shared: Shared | None = None
+) -> pl.DataFrame:
     """Expected and actual revenue of a window after a cut."""
-    model, past = fit_value(ledger, cut, settings, horizon_days=horizon_days, as_revenue=True)
+    model, past = fit_value(ledger, cut, settings, horizon_days=horizon_days, as_revenue=True, shared=shared)
     rows = past.moment(cut).rows
     came = labels(ledger, cut, horizon_days, complete_through=last)
     said = (
@@ -133,12 +138,18 @@ def value_at(ledger: pl.DataFrame, cut: date, last: date, horizon_days: int, set
 
 
 def fit_value(
-    ledger: pl.DataFrame, cut: date, settings: Settings, *, horizon_days: int, as_revenue: bool = False
+    ledger: pl.DataFrame,
+    cut: date,
+    settings: Settings,
+    *,
+    horizon_days: int,
+    as_revenue: bool = False,
+    shared: Shared | None = None,
 ) -> tuple[value.ValueModel, Past]:
     """The value model of a cut, and the past it was fitted on."""
     terms = settings.customers
     taught = value.teaching_days((cut - _first(ledger)).days, horizon_days)
-    past = Past(ledger, cut, horizon_days=taught, period_days=terms.period_days)
+    past = Past(ledger, cut, horizon_days=taught, period_days=terms.period_days, shared=shared)
     rate = 1.0 if as_revenue or terms.value == "revenue" else terms.margin_rate
     discount = 0.0 if as_revenue else terms.discount_rate_a_year
     model = value.fit(
@@ -213,13 +224,13 @@ def _cuts(first: date, last: date, horizon_days: int, terms: Customers) -> list[
 
 
 def _first(ledger: pl.DataFrame) -> date:
-    first: date | None = ledger["day"].min()  # type: ignore[assignment]
-    if first is None:
+    first = ledger["day"].min()
+    if not isinstance(first, date):
         raise NotEnoughDataError(
             "There is no order of a known customer on record.",
             file="order_lines",
             column="customer_id",
-            remedy="map the column of the source that names the customer, or leave `customers` out of the configuration",
+            remedy="map the column that names the customer, or leave `customers` out of the configuration",
         )
     return first
 

@@ -27,7 +27,7 @@ from scipy.special import betaln, digamma, gammaln, hyp2f1
 from pipelines.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
-_START = (0.3, 1.0, 3.0)
+_START = (0.3, 1.5)
 _BOUND = 12.0  # of a logarithm: a parameter beyond e^±12 means the data cannot tell
 
 
@@ -230,8 +230,15 @@ def _bg_terms(parameters: Floats, x: Floats, recency: Floats, age: Floats, modif
         k > 0, np.log(a) - np.log(np.maximum(b + k - 1, 1e-300)) - (r + x) * np.log(alpha + recency), -np.inf
     )
     either = np.logaddexp(alive, gone)
-    coins = betaln(a, b + k) - betaln(a, b)
-    return gammaln(r + x) - gammaln(r) + r * np.log(alpha) + coins + either, np.exp(alive - either)
+    counts, place = _distinct(x)
+    shared = gammaln(r + counts) - gammaln(r) + r * np.log(alpha) + betaln(a, b + counts + modified) - betaln(a, b)
+    return shared[place] + either, np.exp(alive - either)
+
+
+def _distinct(x: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """The different counts, and which of them each customer has: special functions are dear, counts few."""
+    counts, place = np.unique(x, return_inverse=True)
+    return counts, place
 
 
 def _bg_loss(
@@ -243,11 +250,19 @@ def _bg_loss(
     likelihood, alive = _bg_terms(parameters, x, recency, age, modified)
     gone = 1 - alive
     k = x + modified
-    by_r = digamma(r + x) - digamma(r) + np.log(alpha) - alive * np.log(alpha + age) - gone * np.log(alpha + recency)
+    counts, place = _distinct(x)
+    rates = digamma(r + counts)[place]
+    coins = digamma(a + b + counts + modified)[place]
+    by_r = rates - digamma(r) + np.log(alpha) - alive * np.log(alpha + age) - gone * np.log(alpha + recency)
     by_alpha = r / alpha - (r + x) * (alive / (alpha + age) + gone / (alpha + recency))
-    shared = digamma(a + b) - digamma(a + b + k)
+    shared = digamma(a + b) - coins
     by_a = shared + gone / a
-    by_b = shared + digamma(b + k) - digamma(b) - np.where(k > 0, gone / np.maximum(b + k - 1, 1e-300), 0.0)
+    by_b = (
+        shared
+        + digamma(b + counts + modified)[place]
+        - digamma(b)
+        - np.where(k > 0, gone / np.maximum(b + k - 1, 1e-300), 0.0)
+    )
     slopes = np.array([weight @ by for by in (by_r, by_alpha, by_a, by_b)]) * parameters
     return float(-(weight @ likelihood) / weight.sum()), -slopes / weight.sum()
 

@@ -16,7 +16,7 @@ from features.tables import TABLES
 from pipelines.customers import backtest as judging
 from pipelines.customers import churn, segments
 from pipelines.customers.churn import ChurnModel
-from pipelines.customers.moments import BTYD_FEATURES, Past
+from pipelines.customers.moments import BTYD_FEATURES, Past, Shared
 from pipelines.customers.segments import RFM_DESCRIPTIONS, SegmentsModel
 from pipelines.customers.value import ValueModel
 from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
@@ -193,16 +193,17 @@ def _book(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl
             "There is no order of a known customer on record.",
             file="order_lines",
             column="customer_id",
-            remedy="map the column of the source that names the customer, or leave `customers` out of the configuration",
+            remedy="map the column that names the customer, or leave `customers` out of the configuration",
         )
     return book, as_of or last
 
 
 def _fit(book: pl.DataFrame, cut: date, settings: Settings) -> tuple[Models, Past]:
     terms = settings.customers
-    past = Past(book, cut, horizon_days=terms.churn_horizon_days, period_days=terms.period_days)
+    shared: Shared = {}
+    past = Past(book, cut, horizon_days=terms.churn_horizon_days, period_days=terms.period_days, shared=shared)
     leaving = churn.fit(past, trees=terms.trees, seed=settings.seed, threads=settings.threads)
-    worth, _ = judging.fit_value(past.ledger, cut, settings, horizon_days=terms.value_horizon_days)
+    worth, _ = judging.fit_value(past.ledger, cut, settings, horizon_days=terms.value_horizon_days, shared=shared)
     return Models(leaving, worth, segments.fit(past.moment(cut).rows, seed=settings.seed)), past
 
 
@@ -219,8 +220,8 @@ def _score(book: pl.DataFrame, as_of: date, models: Models, settings: Settings, 
         .join(models.segments.predict(rows), on="customer_id")
     )
     active = pl.col("days_since_last_order") <= limit
-    band = pl.when(pl.col("churn_probability") < LOW).then(pl.lit("low"))
-    band = band.when(pl.col("churn_probability") < HIGH).then(pl.lit("medium")).otherwise(pl.lit("high"))
+    low = pl.when(pl.col("churn_probability") < LOW).then(pl.lit("low"))
+    band = low.when(pl.col("churn_probability") < HIGH).then(pl.lit("medium")).otherwise(pl.lit("high"))
     return (
         scores.with_columns(
             as_of=pl.lit(as_of),
@@ -241,7 +242,7 @@ def _with_previous(scores: pl.DataFrame, lake: Lake) -> pl.DataFrame:
         return scores
     known = lake.read("customer_scores", columns=["as_of", "customer_id", "segment"])
     earlier = known.filter(pl.col("as_of") < scores["as_of"][0])
-    newest = earlier.filter(pl.col("as_of") == earlier["as_of"].max())
+    newest = earlier.filter(pl.col("as_of") == pl.col("as_of").max())
     before = newest.select("customer_id", previous_segment="segment")
     return scores.drop("previous_segment").join(before, on="customer_id", how="left").select(scores.columns)
 

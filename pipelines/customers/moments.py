@@ -16,6 +16,7 @@ from pipelines.customers.calibration import log_odds
 from pipelines.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
+Shared = dict[date, tuple[pl.DataFrame, BetaGeometric]]
 YEAR_DAYS = 364  # 52 whole weeks: the same weekday a year before
 BTYD_FEATURES = ("p_alive", "expected_orders", "p_no_order")
 
@@ -47,9 +48,19 @@ class Past:
         cut: The last day that is known.
         horizon_days: Length of the label window.
         period_days: Unit of BTYD times.
+        shared: Snapshots and fits of the same ledger at earlier days, to be used and added to. They depend on nothing
+            but their day, so pasts with other cuts and horizons may share them.
     """
 
-    def __init__(self, ledger: pl.DataFrame, cut: date, *, horizon_days: int, period_days: int) -> None:
+    def __init__(
+        self,
+        ledger: pl.DataFrame,
+        cut: date,
+        *,
+        horizon_days: int,
+        period_days: int,
+        shared: Shared | None = None,
+    ) -> None:
         self.cut = cut
         self.horizon_days = horizon_days
         self.period_days = period_days
@@ -62,15 +73,17 @@ class Past:
                 remedy="bring orders with a customer_id, or name a later day",
             )
         self.first: date = self.ledger["day"].min()  # type: ignore[assignment]
-        self._moments: dict[date, Moment] = {}
+        self._shared: Shared = shared if shared is not None else {}
 
     def moment(self, as_of: date) -> Moment:
         """The moment at the end of a day."""
-        if as_of not in self._moments:
+        if as_of > self.cut:
+            raise ValueError(f"{as_of} is later than {self.cut}, the last day that is known")
+        if as_of not in self._shared:
             rows = describe(self.ledger, as_of, period_days=self.period_days)
             btyd = fit_beta_geometric(rows["frequency"], rows["recency"], rows["T"], modified=True)
-            self._moments[as_of] = Moment(as_of, rows, btyd, self.horizon_days / self.period_days)
-        return self._moments[as_of]
+            self._shared[as_of] = rows, btyd
+        return Moment(as_of, *self._shared[as_of], self.horizon_days / self.period_days)
 
     def outcome(self, as_of: date) -> pl.DataFrame:
         """Labels of the customers of a moment, in the same order."""

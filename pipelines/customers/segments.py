@@ -159,7 +159,8 @@ def fit(rows: pl.DataFrame, *, seed: int) -> SegmentsModel:
 
 
 def _logs(rows: pl.DataFrame) -> Floats:
-    return np.log1p(rows.select(pl.col(name).cast(pl.Float64).clip(0) for name in _COLUMNS).to_numpy())
+    logs: Floats = np.log1p(rows.select(pl.col(name).cast(pl.Float64).clip(0) for name in _COLUMNS).to_numpy())
+    return logs
 
 
 def _nearest(points: Floats, centroids: Floats) -> NDArray[np.int64]:
@@ -172,14 +173,15 @@ def _centroids(points: Floats, k: int, seed: int) -> Floats:
     """k-means: the tightest of several descents (Lloyd 1982) from spread starts (Arthur & Vassilvitskii 2007)."""
     rng = np.random.default_rng([seed, k])
     ends = [_descend(points, _spread(points, k, rng)) for _ in range(STARTS)]
-    return min(ends, key=lambda end: end[1])[0]
+    best: Floats = min(ends, key=lambda end: end[1])[0]
+    return best
 
 
 def _spread(points: Floats, k: int, rng: np.random.Generator) -> Floats:
-    chosen = points[rng.integers(len(points))][None]
+    chosen: Floats = points[rng.integers(len(points))][None]
     while len(chosen) < k:
         distance = ((points[:, None, :] - chosen[None]) ** 2).sum(axis=2).min(axis=1)
-        chosen = np.vstack([chosen, points[rng.choice(len(points), p=distance / distance.sum())]])
+        chosen = np.concatenate([chosen, points[rng.choice(len(points), size=1, p=distance / distance.sum())]])
     return chosen
 
 

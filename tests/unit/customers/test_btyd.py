@@ -1,0 +1,132 @@
+"""BG/NBD, MBG/NBD and Gamma-Gamma against published figures and against data made from known parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.optimize import approx_fprime
+
+from pipelines.customers.btyd import (
+    BetaGeometric,
+    GammaGamma,
+    _bg_loss,
+    _gg_loss,
+    fit_beta_geometric,
+    fit_gamma_gamma,
+)
+from pipelines.errors import NotEnoughDataError
+
+PAPER = BetaGeometric(0.243, 4.414, 0.793, 2.426)  # Fader, Hardie & Lee (2005), table 2
+FITTED = BetaGeometric(0.2425945, 4.4136019, 0.7929199, 2.4258881)  # the same data, more digits (CLVTools)
+
+
+def one(*values: float) -> tuple[np.ndarray, ...]:
+    return tuple(np.array([value]) for value in values)
+
+
+def test_the_customer_of_the_paper() -> None:
+    assert PAPER.expected_purchases(39, *one(2, 30.43, 38.86))[0] == pytest.approx(1.22603, abs=1e-4)
+    assert PAPER.p_alive(*one(2, 30.43, 38.86))[0] == pytest.approx(0.7266, abs=5e-5)
+
+
+def test_expected_repeat_purchases_of_a_new_customer() -> None:
+    times = np.array([0.1429, 1, 3, 31.8571, 32, 78])
+    published = [0.0078, 0.0532, 0.1506, 1.0405, 1.0437, 1.8576]
+    assert FITTED.expected_from_start(times) == pytest.approx(published, abs=5e-4)
+
+
+def test_log_likelihood_stays_finite_for_heavy_buyers() -> None:
+    model = BetaGeometric(0.25, 4, 0.8, 2.5)
+    found = model.log_likelihoods(np.array([0.0, 200.0]), np.array([0.0, 38.0]), np.array([40.0, 40.0]))
+    assert found == pytest.approx([-0.59947382, 100.7957], abs=1e-4)
+
+
+def test_no_purchase_at_all_has_the_published_probability() -> None:
+    """P(X(39) = 0) of a new customer is 0.5737864 at the paper's parameters: (α / (α + t))^r."""
+    assert PAPER.p_no_purchase(39, *one(0, 0, 0))[0] == pytest.approx(0.5737864, abs=1e-6)
+
+
+def test_a_one_time_buyer_is_surely_alive_only_in_bg_nbd() -> None:
+    assert PAPER.p_alive(*one(0, 0, 30))[0] == 1
+    assert BetaGeometric(0.525, 6.183, 0.891, 1.614, modified=True).p_alive(*one(0, 0, 30))[0] < 0.8
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_expectations_agree_with_customers_made_from_the_parameters(modified: bool) -> None:
+    model = BetaGeometric(0.8, 5.0, 0.9, 2.0, modified=modified)
+    x, _, age = purchases(model, customers=200_000, periods=30.0, seed=3)
+    assert x.mean() == pytest.approx(float(model.expected_from_start(30.0)), rel=0.02)
+    assert age[0] == 30.0
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_parameters_are_recovered(modified: bool) -> None:
+    true = BetaGeometric(0.8, 5.0, 0.9, 2.0, modified=modified)
+    x, recency, age = purchases(true, customers=20_000, periods=50.0, seed=11)
+    fitted = fit_beta_geometric(pl.Series(x), pl.Series(recency), pl.Series(age), modified=modified)
+    assert fitted.gradient_norm < 1e-5
+    found, wanted = fitted.log_likelihood, float(true.log_likelihoods(x, recency, age).sum())
+    assert wanted <= found < wanted + 10  # the best is above the truth, by a chi-square's worth
+    assert (fitted.r, fitted.alpha) == pytest.approx((true.r, true.alpha), rel=0.1)
+    assert fitted.a / (fitted.a + fitted.b) == pytest.approx(true.a / (true.a + true.b), rel=0.1)
+
+
+def test_the_reported_log_likelihood_is_that_of_the_data() -> None:
+    x, recency, age = purchases(PAPER, customers=2_000, periods=39.0, seed=5)
+    fitted = fit_beta_geometric(pl.Series(x), pl.Series(recency), pl.Series(age))
+    assert fitted.log_likelihood == pytest.approx(float(fitted.log_likelihoods(x, recency, age).sum()), abs=1e-6)
+    mixed = np.random.default_rng(1).permutation(len(x))
+    again = fit_beta_geometric(pl.Series(x[mixed]), pl.Series(recency[mixed]), pl.Series(age[mixed]))
+    assert again == fitted
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_gradients_are_those_of_the_losses(modified: bool) -> None:
+    x, recency, age = purchases(PAPER, customers=300, periods=39.0, seed=7)
+    data = {"x": x, "recency": recency, "age": age, "weight": np.ones(len(x)), "modified": modified}
+    point = np.log([0.4, 6.0, 0.7, 2.0])
+    numeric = approx_fprime(point, lambda logs: _bg_loss(logs, **data)[0], 1e-7)
+    assert _bg_loss(point, **data)[1] == pytest.approx(numeric, abs=1e-5)
+    spent = {"x": x + 1, "mean": np.linspace(0.5, 2, len(x))}
+    numeric = approx_fprime(point[:3], lambda logs: _gg_loss(logs, **spent)[0], 1e-7)
+    assert _gg_loss(point[:3], **spent)[1] == pytest.approx(numeric, abs=1e-4)
+
+
+@pytest.mark.parametrize(("x", "mean", "expected"), [(2, 22.35, 24.66), (1, 11.77, 18.92), (7, 73.74, 71.47)])
+def test_expected_value_of_a_purchase(x: float, mean: float, expected: float) -> None:
+    """Published conditional means (Fader & Hardie 2013; parameters 6.25, 3.74, 15.44)."""
+    found = GammaGamma(6.25, 3.74, 15.44).expected_value(*one(x, mean))[0]
+    assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_gamma_gamma_parameters_are_recovered() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.integers(1, 12, 20_000).astype(float)
+    rate = rng.gamma(3.7, 1 / 15.0, len(x))
+    mean = rng.gamma(6.0 * x, 1 / (rate * x))
+    fitted = fit_gamma_gamma(pl.Series(x), pl.Series(mean))
+    assert (fitted.p, fitted.q, fitted.v) == pytest.approx((6.0, 3.7, 15.0), rel=0.1)
+
+
+def test_a_shop_without_repeat_customers_is_told_so() -> None:
+    ages = pl.Series([10.0] * 50)
+    with pytest.raises(NotEnoughDataError, match="bought again"):
+        fit_beta_geometric(pl.Series([0.0] * 50), pl.Series([0.0] * 50), ages)
+
+
+def purchases(
+    model: BetaGeometric, *, customers: int, periods: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, t_x and T of customers who live by the story of the model, told step by step."""
+    rng = np.random.default_rng(seed)
+    rate = rng.gamma(model.r, 1 / model.alpha, customers)
+    leaving = rng.beta(model.a, model.b, customers)
+    x, last, now = np.zeros(customers), np.zeros(customers), np.zeros(customers)
+    alive = rng.random(customers) >= leaving if model.modified else np.ones(customers, dtype=bool)
+    while alive.any():
+        now = np.where(alive, now + rng.exponential(1 / np.maximum(rate, 1e-300)), now)
+        bought = alive & (now <= periods)
+        x, last = x + bought, np.where(bought, now, last)
+        alive = bought & (rng.random(customers) >= leaving)
+    return x, last, np.full(customers, periods)
