@@ -23,6 +23,7 @@ KEYS = ("series", "origin", "horizon")
 _SEEN = "seen_"
 _CODE = "code_"
 _VALUE = "value_"
+_MOST = 50
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,17 @@ class Vocabulary:
             out[_VALUE + name] = series[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
         return out
 
+    def learnable(self, encoded: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        """Without the codes of columns with so many values that trees would learn series by heart."""
+        return {
+            name: values
+            for name, values in encoded.items()
+            if len(self.codes.get(name.removeprefix(_CODE), [])) <= _MOST
+        }
+
     def categorical(self) -> list[str]:
         """Names of the features that are codes."""
-        return [_CODE + name for name in self.codes]
+        return [_CODE + name for name, values in self.codes.items() if len(values) <= _MOST]
 
 
 def scale_of(history: FloatArray, year: int) -> FloatArray:
@@ -137,9 +146,12 @@ def rows_at(
         "horizon": (step + 1).astype(np.int32),
         "scale": scale[series],
     }
-    own = dict(_own(scaled, scale, rhythm)) | dict(_observed(known)) | vocabulary.encode(known.series)
+    attributes = vocabulary.encode(known.series)
+    own = dict(_own(scaled, scale, rhythm)) | dict(_observed(known)) | vocabulary.learnable(attributes)
     aligned = dict(target_aligned(scaled, horizon, rhythm))
-    aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, _groups(known, vocabulary)))
+    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
+    groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
+    aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, groups))
     aligned |= dict(target_covariates(known.ahead, vocabulary.alike, scaled, horizon, rhythm))
     columns |= {"ahead": (step + 1).astype(np.float32)}
     columns |= {name: values[series] for name, values in own.items()}
@@ -186,9 +198,3 @@ def _observed(known: Panel) -> Iterator[tuple[str, FloatArray]]:
         last = w.last_valid_mean(recent, 1)
         yield f"{_SEEN}{name}", last
         yield f"{_SEEN}{name}_to_usual", w.ratio(last, w.mean(recent))
-
-
-def _groups(known: Panel, vocabulary: Vocabulary) -> dict[str, npt.NDArray[np.int64]]:
-    encoded = vocabulary.encode(known.series)
-    groups = {name: encoded[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
-    return {"all": np.zeros(known.series.height, dtype=np.int64)} | groups

@@ -69,11 +69,12 @@ class Panel:
         return replace(
             self,
             series=self.series[rows],
-            quantity=quantity[rows],
+            quantity=np.ascontiguousarray(quantity[rows]),
             listed=self.listed[rows],
             revisions=self.revisions.clear(),
-            observed={name: values[rows, :columns] for name, values in self.observed.items()},
-            ahead={name: values[rows] for name, values in self.ahead.items()},
+            # in C order, so that sums over a row do not depend on how many rows there are
+            observed={name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()},
+            ahead={name: np.ascontiguousarray(values[rows]) for name, values in self.ahead.items()},
             position=self.position[rows],
         )
 
@@ -115,7 +116,8 @@ class Panel:
         first = int(cells["_number"].min() or last)  # type: ignore[arg-type]
         index = cells.select(names).unique().sort(names).with_row_index("_row")
         cells = cells.join(index, on=names, how="left")
-        listed = cells.group_by("_row").agg(pl.col("_number").min() - first).sort("_row")["_number"]
+        lives = cells.group_by("_row").agg(pl.col("_number").min() - first).sort("_row")
+        listed = lives["_number"].to_numpy().astype(np.int32)
         side = {} if covariates is None else _covariates(covariates, index, names, grid)
         future = max([last, *(int(frame["_number"].max() or 0) for frame in side.values())])  # type: ignore[arg-type]
         spread = _Spread((index.height, last - first + 1), first)
@@ -127,10 +129,10 @@ class Panel:
             keys=tuple(names),
             first=first,
             quantity=spread(cells, "quantity"),
-            listed=listed.to_numpy().astype(np.int32),
+            listed=listed,
             revisions=_revisions(revisions, index, names, grid, first, last - first + 1),
-            observed=seen | {name: spread(side[name], name) for name in observed if name in side},
-            ahead={name: wide(side[name], name) for name in known_ahead if name in side},
+            observed=seen | {name: _in_life(spread(side[name], name), listed) for name in observed if name in side},
+            ahead={name: _in_life(wide(side[name], name), listed) for name in known_ahead if name in side},
             position=np.arange(index.height, dtype=np.int32),
         )
 
@@ -155,6 +157,12 @@ class _Spread:
         values = inside[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
         dense[inside["_row"].to_numpy(), inside["_number"].to_numpy() - self.first] = values
         return dense
+
+
+def _in_life(values: FloatArray, listed: IntArray) -> FloatArray:
+    """What a covariate was before the series was heard of says nothing about it."""
+    values[np.arange(values.shape[1])[None, :] < listed[:, None]] = np.nan
+    return values
 
 
 def _covariates(covariates: pl.DataFrame, index: pl.DataFrame, keys: list[str], grid: Grid) -> dict[str, pl.DataFrame]:

@@ -197,20 +197,19 @@ def _alike(
     covariates: Sequence[FloatArray], y: FloatArray, target: npt.NDArray[np.int64], rhythm: Rhythm
 ) -> Iterator[tuple[str, FloatArray]]:
     """Mean demand of the past year's periods with the same covariates (for days, also the same weekday)."""
-    end, span = y.shape[1], min(y.shape[1], rhythm.year)
-    past = end - span + np.arange(span)
-    recency = (0.5 ** ((end - 1 - past) / (rhythm.year / 4))).astype(np.float32)
-    recent, known = np.nan_to_num(y[:, past]), ~np.isnan(y[:, past])
+    end = y.shape[1]
+    age = np.arange(rhythm.year - 1, -1, -1)
+    recency = np.exp2(-age / (rhythm.year / 4)).astype(np.float32)
+    recent = w.tail(y, rhythm.year)
     mean, near = (np.full((y.shape[0], len(target)), np.nan, dtype=np.float32) for _ in range(2))
     for step, column in enumerate(target):
-        same = known.copy()
+        same = ~np.isnan(recent)
         if rhythm.week is not None:
-            same[:, (column - past) % rhythm.week != 0] = False
+            same[:, (column - end + 1 + age) % rhythm.week != 0] = False
         for values in covariates:
-            there, then = w.take(values, np.array([column])), values[:, past]
+            there, then = w.take(values, np.array([column])), w.tail(values[:, :end], rhythm.year)
             same &= (then == there) | (np.isnan(there) & np.isnan(then))
-        weights = same.astype(np.float32)
-        mean[:, step] = w.ratio((recent * weights).sum(axis=1), weights.sum(axis=1))
-        near[:, step] = w.weighted_mean(np.where(same, recent, np.nan).astype(np.float32), recency)
+        like = np.where(same, recent, np.float32(np.nan))
+        mean[:, step], near[:, step] = w.mean(like), w.weighted_mean(like, recency)
     yield "alike", mean
     yield "alike_recent", near

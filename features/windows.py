@@ -48,7 +48,8 @@ def weighted_mean(window: FloatArray, weights: FloatArray) -> FloatArray:
     """Mean of the known values with one weight a column."""
     # sums, not matrix products: BLAS rounds a row differently in batches of different size
     valid = ~np.isnan(window)
-    return ratio((np.where(valid, window, 0) * weights).sum(axis=1), (valid * weights).sum(axis=1))
+    total = (np.where(valid, window, 0) * weights).sum(axis=1, dtype=np.float64)
+    return ratio(total, (valid * weights).sum(axis=1, dtype=np.float64))
 
 
 def deviation(window: FloatArray) -> FloatArray:
