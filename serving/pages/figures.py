@@ -14,6 +14,7 @@ from serving.api.replenishment import is_illustrative, proposals
 from serving.store import Held
 
 ROWS_A_PAGE = 50
+_NAMED = ("segment", "status", "flags")
 _LONG = ("drivers", "reasons", "description")
 _SHARES = ("share", "probability", "risk")
 # Longest first series of bars: about a year of weeks.
@@ -166,12 +167,14 @@ def number(value: float | int | None) -> str:
     """A number for people.
 
     Example:
-        >>> number(1234567.8), number(3.456), number(None)
-        ('1,234,568', '3.46', '–')
+        >>> number(1234567.8), number(3.456), number(84.0), number(None)
+        ('1,234,568', '3.46', '84', '–')
     """
     if value is None:
         return "–"
-    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:,.3g}"
+    whole = abs(value) >= 100 or value == round(value)
+    decimals = 0 if whole else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{decimals}f}"
 
 
 def day(value: date | None) -> str:
@@ -199,7 +202,8 @@ def _cell(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.0%}" if any(word in name for word in _SHARES) else number(value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text.replace("_", " ") if name in _NAMED else text
 
 
 def _forecast_rows(held: Held) -> pl.DataFrame:

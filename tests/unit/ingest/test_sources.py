@@ -64,7 +64,7 @@ def test_sample_files_are_found_in_the_package(tmp_path: Path) -> None:
         ("empty.csv", b"", "The file is empty"),
         ("header.csv", b"order_id,quantity\n", "has no rows"),
         ("not.parquet", b"order_id,quantity\n1,2\n", "This is not a parquet file"),
-        ("latin.csv", b"id,name\n1,ok\n2,caf\xe9\n", "not utf-8: byte 19 (0xe9)"),
+        ("latin.csv", b"id,name\n1,ok\n2,caf\xe9\n", "not utf-8: byte 19 is 0xe9"),
         ("ragged.csv", b"id,name\n1,a,b,c\n", "The csv cannot be read"),
     ],
 )
