@@ -6,13 +6,13 @@ read as text throughout: what its values mean is decided in `casting`, row by ro
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import polars as pl
 
@@ -117,18 +117,19 @@ def _digest(file: Path) -> str:
 
 def _read_csv(file: Path, source: Source) -> pl.DataFrame:
     raw = file.read_bytes()
-    if source.encoding.lower().replace("-", "") != "utf8":
-        try:
-            raw = raw.decode(source.encoding).encode()
-        except LookupError as error:
-            raise ConfigError(f"There is no encoding {source.encoding!r}.", file=file) from error
-        except UnicodeDecodeError as error:
-            _refuse_encoding(raw, error.start, file, source.encoding)
-    else:
-        try:
-            raw.decode()
-        except UnicodeDecodeError as error:
-            _refuse_encoding(raw, error.start, file, "utf-8")
+    try:
+        text = raw.decode(source.encoding)
+    except LookupError as error:
+        raise ConfigError(f"There is no encoding {source.encoding!r}.", file=file, rule="encoding") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"The csv is not {source.encoding}: byte {error.start + 1} is {raw[error.start]:#04x}.",
+            file=file,
+            row=raw[: error.start].count(b"\n") or None,
+            remedy="say how it is written, e.g. `encoding: cp1252` at this source, or export it as UTF-8",
+        ) from error
+    raw = text.encode()
+    del text
     try:
         return pl.read_csv(io.BytesIO(raw), separator=source.separator, infer_schema=False)
     except pl.exceptions.PolarsError as error:
@@ -137,15 +138,6 @@ def _read_csv(file: Path, source: Source) -> pl.DataFrame:
             file=file,
             remedy=f"check quotes and the separator (`separator:` is {source.separator!r})",
         ) from error
-
-
-def _refuse_encoding(raw: bytes, at: int, file: Path, encoding: str) -> NoReturn:
-    raise SourceError(
-        f"The csv is not {encoding}: byte {at + 1} ({raw[at]:#04x}) does not belong there.",
-        file=file,
-        row=raw[:at].count(b"\n") or None,
-        remedy="say how it is written, e.g. `encoding: cp1252` at this source, or export it as UTF-8",
-    )
 
 
 def _read_parquet(file: Path) -> pl.DataFrame:
@@ -195,8 +187,6 @@ def nearest(names: Sequence[str], wanted: str) -> str:
         >>> nearest(["Date", "Qty"], "date")
         "did you mean 'Date'?"
     """
-    import difflib
-
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(wanted.casefold(), folded, n=1, cutoff=0.5)
     return f"did you mean {folded[close[0]]!r}?" if close else f"the file has {', '.join(names)}"
