@@ -285,8 +285,8 @@ def _manifest(
     }
     content = _digest(described)
     created_at = datetime.now(UTC).replace(microsecond=0)
-    while (releases_dir / _id(created_at, content)).exists():
-        created_at += timedelta(seconds=1)
+    if known := releases(releases_dir):  # later than all before it, even within one second or on a clock set back
+        created_at = max(created_at, known[0].created_at + timedelta(seconds=1))
     link = releases_dir / CURRENT
     manifest = {
         "id": _id(created_at, content),

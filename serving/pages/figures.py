@@ -172,7 +172,7 @@ def number(value: float | int | None) -> str:
     """
     if value is None:
         return "–"
-    whole = abs(value) >= 100 or value == round(value)
+    whole = abs(value) >= 100 or value % 1 == 0
     decimals = 0 if whole else 1 if abs(value) >= 10 else 2
     return f"{value:,.{decimals}f}"
 
