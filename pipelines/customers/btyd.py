@@ -206,19 +206,17 @@ def fit_gamma_gamma(x: pl.Series, mean: pl.Series) -> GammaGamma:
 
 def _best(loss: Callable[[Floats], tuple[float, Floats]], starts: list[Floats]) -> tuple[Floats, float, float]:
     """The lowest of several descents: log-parameters, loss, largest slope."""
-    ends = [
-        minimize(
-            loss,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(-_BOUND, _BOUND)] * len(start),
-            options={"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-8},
-        )
-        for start in starts
-    ]
+
+    def bounded(logs: Floats) -> tuple[float, Floats]:
+        inside = np.clip(logs, -_BOUND, _BOUND)
+        value, slope = loss(inside)
+        return value + float(((logs - inside) ** 2).sum()), slope * (logs == inside) + 2 * (logs - inside)
+
+    ends = [minimize(bounded, start, jac=True, method="BFGS", options={"gtol": 1e-8}) for start in starts]
     best = min(ends, key=lambda end: float(end.fun))
-    return best.x, float(best.fun), float(np.abs(best.jac).max())
+    logs = np.clip(best.x, -_BOUND, _BOUND)
+    value, slope = loss(logs)
+    return logs, value, float(np.abs(slope).max())
 
 
 def _bg_terms(parameters: Floats, x: Floats, recency: Floats, age: Floats, modified: bool) -> tuple[Floats, Floats]:

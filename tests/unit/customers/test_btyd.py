@@ -63,7 +63,7 @@ def test_expectations_agree_with_customers_made_from_the_parameters(modified: bo
 @pytest.mark.parametrize("modified", [False, True])
 def test_parameters_are_recovered(modified: bool) -> None:
     true = BetaGeometric(0.8, 5.0, 0.9, 2.0, modified=modified)
-    x, recency, age = purchases(true, customers=20_000, periods=50.0, seed=11)
+    x, recency, age = purchases(true, customers=10_000, periods=50.0, seed=11)
     fitted = fit_beta_geometric(pl.Series(x), pl.Series(recency), pl.Series(age), modified=modified)
     assert fitted.gradient_norm < 1e-5
     found, wanted = fitted.log_likelihood, float(true.log_likelihoods(x, recency, age).sum())
