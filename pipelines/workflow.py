@@ -198,7 +198,7 @@ STEPS: tuple[Step, ...] = (
         "replenish",
         _replenish,
         lambda settings: settings.forecasts_demand and settings.replenishes,
-        reads=("forecasts", "lead_time_demand", "stock", "open_supply", "supply_terms"),
+        reads=("forecasts", "lead_time_demand", "stock", "open_supply", "supply_terms", "order_lines", "demand"),
         sections=("supply", "demand"),
         made=_tables("replenishment"),
     ),
