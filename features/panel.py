@@ -62,7 +62,7 @@ class Panel:
         columns = min(max(origin - self.first + 1, 0), self.quantity.shape[1])
         rows = np.flatnonzero(self.listed < columns)
         quantity = self.quantity[:, :columns].copy()
-        learned = self.revisions.filter(pl.col("known") < columns)
+        learned = self.revisions.filter(pl.col("known") <= origin - self.first, pl.col("column") < columns)
         row, column = learned["row"].to_numpy(), learned["column"].to_numpy()
         np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
         np.maximum(quantity, 0, out=quantity)  # NaN stays NaN

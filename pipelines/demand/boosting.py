@@ -53,7 +53,7 @@ class Booster:
             "min_data_in_leaf": max(2, min(self.min_leaf, rows // 20)),
             "min_data_in_bin": 3,
             "bagging_fraction": 0.7,
-            "bagging_freq": 1,
+            "bagging_freq": 1 if rows >= 100 else 0,
             "feature_fraction": 0.6,
             "cat_smooth": 100.0,
             "cat_l2": 50.0,

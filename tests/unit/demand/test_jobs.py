@@ -1,0 +1,236 @@
+"""Demand jobs on a made shop: what they write, what they refuse, what moves a forecast and what must not."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from features.tables import TABLES
+from pipelines.demand import jobs
+from pipelines.demand.model import DemandModel
+from pipelines.errors import ConfigError, DataError, NotEnoughDataError, TrackingError
+from pipelines.lake import Lake
+from pipelines.summary import Summary
+from tests.unit.demand.conftest import START, WEEKS, MadeShop, make_shop, settings_for
+
+KEYS = ["store", "item"]
+
+
+class Kept:
+    """Stands in for the tracker: keeps in a folder what a run would register."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.logged, self.versions, self.promoted = folder, {}, 0, None
+        self.id = "run-1"
+
+    @contextmanager
+    def run(self, job, parameters):
+        self.logged["parameters"] = parameters
+        yield self
+
+    def __getattr__(self, name):
+        if not name.startswith("log_"):
+            raise AttributeError(name)
+        return lambda *arguments: self.logged.setdefault(name, []).append(arguments)
+
+    def register(self, name, folder, example):
+        self.versions += 1
+        target = self.folder / str(self.versions)
+        target.mkdir(parents=True)
+        for file in folder.iterdir():
+            (target / file.name).write_bytes(file.read_bytes())
+        self.logged["example"] = example
+        return str(self.versions)
+
+    def promote(self, name, version):
+        self.promoted = version
+
+    def champion(self, name):
+        return SimpleNamespace(version=self.promoted) if self.promoted else None
+
+    def model_folder(self, name, alias="champion"):
+        return self.folder / self.promoted
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The made shop after training and scoring twice."""
+    shop = make_shop(tmp_path_factory.mktemp("trained"))
+    tracker = Kept(shop.home / "kept")
+    summary = jobs.train(shop.settings, shop.lake, tracker)
+    jobs.score(shop.settings, shop.lake, tracker)
+    again = jobs.score(shop.settings, shop.lake, tracker)
+    return SimpleNamespace(lake=shop.lake, tracker=tracker, summary=summary, again=again)
+
+
+def forecast(shop: MadeShop, **how: object) -> pl.DataFrame:
+    out = shop.home / "out.parquet"
+    jobs.forecast(shop.settings, shop.lake, out=out, **how)
+    return pl.read_parquet(out)
+
+
+def test_training_beats_the_baselines_and_is_promoted(trained: SimpleNamespace):
+    assert trained.summary.figures["promoted"] is True
+    wape = {row["model"]: row["wape"] for row in trained.summary.tables["mean over cutoffs"].iter_rows(named=True)}
+    assert wape["demand"] < min(wape[name] for name in ("seasonal_naive", "moving_average", "tsb"))
+    evaluation = trained.lake.read("evaluation")
+    TABLES["evaluation"].schema.validate(evaluation)
+    cuts = {WEEKS.name(START + 109 - back).isoformat() for back in (4, 8)}
+    assert set(evaluation["cut"].unique()) == cuts | {"mean"}
+    assert evaluation["slice"].n_unique() > 1
+
+
+def test_scoring_writes_what_the_contract_says(trained: SimpleNamespace):
+    forecasts, lead_time = trained.lake.read("forecasts"), trained.lake.read("lead_time_demand")
+    assert trained.lake.version("forecasts") == 0, "scoring twice changes nothing"
+    assert forecasts.height == lead_time.height == 24 * 4 == trained.again.wrote["forecasts"]
+    for name, frame in (("forecasts", forecasts), ("lead_time_demand", lead_time)):
+        TABLES[name].schema_with(dict(frame.schema), tuple(KEYS)).validate(frame)
+        fan = frame.select(pl.selectors.matches(r"^p\d\d$")).to_numpy()
+        assert (fan >= 0).all()
+        assert (np.diff(fan, axis=1) >= 0).all()
+    last = WEEKS.name(START + 109)
+    assert forecasts["issued_on"].unique().to_list() == [last + timedelta(days=7)]
+    assert forecasts["period"].min() == last + timedelta(weeks=1)
+
+
+def test_sums_over_a_lead_time_grow_and_agree_with_the_mean(trained: SimpleNamespace):
+    lead_time = trained.lake.read("lead_time_demand").sort(*KEYS, "periods")
+    means = trained.lake.read("forecasts").sort(*KEYS, "horizon").select(m=pl.col("mean").cum_sum().over(KEYS))
+    np.testing.assert_allclose(lead_time["mean"], means["m"])
+    assert (lead_time.select(pl.col("p90").diff().over(KEYS)).drop_nulls().to_series() >= 0).all()
+
+
+def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
+    folder = trained.tracker.model_folder("demand")
+    assert json.loads((folder / "model.json").read_text())["class"] == "pipelines.demand.model:DemandModel"
+    assert not [file for file in folder.iterdir() if file.suffix not in (".txt", ".json")]
+    once = DemandModel.from_dir(folder)
+    once.to_dir(tmp_path / "copy")
+    twice = DemandModel.from_dir(tmp_path / "copy")
+    rows = trained.tracker.logged["example"]
+    assert_frame_equal(once.predict(rows), twice.predict(rows), check_exact=True)
+    shuffled = rows.select(sorted(rows.columns, reverse=True))
+    assert_frame_equal(once.predict(rows), twice.predict(shuffled), check_exact=True)
+
+
+def test_a_worse_model_than_a_baseline_does_not_replace_the_champion(trained: SimpleNamespace):
+    overall = pl.DataFrame({"model": ["demand", "tsb"], "metric": ["wape"] * 2, "value": [0.9, 0.5]})
+    summary = Summary("train demand")
+    jobs._promote(trained.tracker, "2", overall, summary)
+    assert trained.tracker.champion("demand").version == "1"
+    assert summary.figures["promoted"] is False
+    assert "previous champion stays" in summary.notes[0]
+
+
+def test_forecast_does_not_see_what_comes_after_the_cutoff(shop: MadeShop):
+    cutoff = WEEKS.name(START + 80)
+    honest = forecast(shop, cutoff=cutoff)
+    wild = shop.lake.read("demand").with_columns(
+        quantity=pl.when(pl.col("period") > cutoff).then(9e5).otherwise("quantity")
+    )
+    shop.lake.replace("demand", wild)
+    assert_frame_equal(honest, forecast(shop, cutoff=cutoff), check_exact=True)
+    assert honest["period"].min() == cutoff + timedelta(weeks=1)
+
+
+def test_order_of_rows_and_number_of_threads_do_not_matter(shop: MadeShop):
+    one = forecast(shop)
+    shop.lake.replace("demand", shop.lake.read("demand").sample(fraction=1, shuffle=True, seed=3))
+    shop.settings = shop.settings.model_copy(update={"threads": 1})
+    assert_frame_equal(one, forecast(shop), check_exact=True)
+
+
+def test_a_promotion_planned_for_a_future_week_moves_its_forecast(shop: MadeShop):
+    covariates = shop.lake.read("covariates")
+    target = WEEKS.name(START + 111)
+    means = {}
+    for planned in (0.0, 1.0):
+        flipped = pl.when(pl.col("period") == target).then(planned).otherwise("promotion").alias("promotion")
+        shop.lake.replace("covariates", covariates.with_columns(flipped))
+        means[planned] = forecast(shop).filter(period=target)["mean"].sum()
+    assert 1.5 < means[1.0] / means[0.0] < 2.5, "promoted weeks sell twice as much"
+
+
+def test_backtest_writes_predictions_beside_what_came_true(shop: MadeShop):
+    out = shop.home / "b.parquet"
+    summary = jobs.backtest(shop.settings, shop.lake, origins=2, out=out)
+    frame = pl.read_parquet(out)
+    assert frame.columns[:5] == ["store", "item", "cutoff", "period", "actual"]
+    assert frame.height == 24 * 4 * 2
+    actual = shop.lake.read("demand").rename({"quantity": "truth"})
+    joined = frame.join(actual, on=[*KEYS, "period"], how="left")
+    np.testing.assert_array_equal(joined["actual"], joined["truth"])
+    own = summary.tables["mean over cutoffs"].filter(model="demand")
+    assert own["series"].item() == 24
+    assert not [file for file in shop.home.iterdir() if file.name.startswith(".b")], "no temporary file is left"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("name", "quantities"),
+    {
+        "one observation": [7.0],
+        "all zero": [0.0] * 40,
+        "constant": [5.0] * 40,
+        "long gap": [3.0] * 20 + [None] * 40 + [4.0] * 3,
+        "unknown throughout": [None] * 30,
+    }.items(),
+)
+def test_odd_series_in_a_normal_shop(shop: MadeShop, name: str, quantities: list[float | None]):
+    first = START + 110 - len(quantities)
+    odd = pl.DataFrame(
+        {
+            "store": "S0",
+            "item": 99,
+            "period": [WEEKS.name(first + i) for i in range(len(quantities))],
+            "quantity": pl.Series(quantities, dtype=pl.Float64),
+        }
+    )
+    shop.lake.replace("demand", pl.concat([shop.lake.read("demand"), odd], how="vertical_relaxed"))
+    found = forecast(shop).filter(item=99)
+    assert found.height == 4
+    assert np.isfinite(found.select(pl.selectors.float()).to_numpy()).all()
+    if name in ("constant", "all zero"):
+        assert found["p50"].mean() == pytest.approx(quantities[0], abs=2.0)
+
+
+@pytest.mark.parametrize("quantity", [0.0, 4.0])
+@pytest.mark.parametrize("periods", [2, 5, 12])
+def test_a_shop_of_one_short_series_still_gets_a_forecast(tmp_path: Path, periods: int, quantity: float):
+    settings = settings_for(tmp_path, series=["store"])
+    lake = Lake(settings.lake_url)
+    period = [WEEKS.name(START + i) for i in range(periods)]
+    lake.replace("demand", pl.DataFrame({"store": "S", "period": period, "quantity": [quantity] * periods}))
+    found = forecast(MadeShop(settings, lake, tmp_path))
+    assert found.height == 4
+    np.testing.assert_allclose(found["p50"], quantity, atol=0.5)
+
+
+def test_what_cannot_be_done_is_said(shop: MadeShop, tmp_path: Path):
+    with pytest.raises(TrackingError, match="no champion"):
+        jobs.score(shop.settings, shop.lake, Kept(tmp_path / "kept"))
+    with pytest.raises(ConfigError, match="outside the record"):
+        forecast(shop, cutoff=date(2031, 1, 6))
+    with pytest.raises(NotEnoughDataError):
+        forecast(shop, cutoff=WEEKS.name(START))
+    assert not (shop.home / "out.parquet").exists()
+    wrong = MadeShop(settings_for(shop.home, series=["store", "colour"]), shop.lake, shop.home)
+    with pytest.raises(ConfigError, match="series"):
+        forecast(wrong)
+    with pytest.raises(ConfigError, match="XX"):
+        forecast(MadeShop(settings_for(shop.home, holidays="XX"), shop.lake, shop.home))
+    shifted = shop.lake.read("demand").with_columns(
+        period=pl.when(pl.int_range(pl.len()) == 5).then(pl.col("period") + pl.duration(days=2)).otherwise("period")
+    )
+    shop.lake.replace("demand", shifted)
+    with pytest.raises(DataError, match="grid"):
+        forecast(shop)
