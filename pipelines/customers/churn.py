@@ -23,7 +23,7 @@ from scipy.special import expit
 from features.customers import FEATURES
 from pipelines.customers.btyd import BetaGeometric
 from pipelines.customers.calibration import MonotoneCurve, level_shift, log_odds
-from pipelines.customers.moments import BTYD_FEATURES, YEAR_DAYS, Past, ages, threads_for, with_btyd
+from pipelines.customers.moments import BTYD_FEATURES, YEAR_DAYS, Past, ages, keyed, threads_for, with_btyd
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -70,8 +70,8 @@ class ChurnModel:
         Returns:
             customer_id (where the rows have it), churn_probability, p_alive.
         """
-        own = rows.select("customer_id") if "customer_id" in rows.columns else rows.select()
-        return own.with_columns(
+        return keyed(
+            rows,
             churn_probability=pl.Series(expit(self._log_odds(rows) + self.shift)),
             p_alive=pl.Series(self.btyd.p_alive(*ages(rows))),
         )

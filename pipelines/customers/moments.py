@@ -130,6 +130,12 @@ def ages(rows: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
     return x, recency, age
 
 
+def keyed(rows: pl.DataFrame, **columns: pl.Series) -> pl.DataFrame:
+    """New columns beside the customer_id of the rows, where they have one."""
+    own = {"customer_id": rows["customer_id"]} if "customer_id" in rows.columns else {}
+    return pl.DataFrame(own | columns)
+
+
 def with_btyd(rows: pl.DataFrame, btyd: BetaGeometric, periods: float) -> pl.DataFrame:
     """The feature columns of a snapshot beside what BTYD makes of them, all numbers."""
     own = ages(rows)

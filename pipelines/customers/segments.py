@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.customers.metrics import adjusted_rand
+from pipelines.customers.moments import keyed
 from pipelines.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
@@ -86,10 +87,10 @@ class SegmentsModel:
         Returns:
             customer_id (where the rows have it), segment (k-means), rfm_segment.
         """
-        own = rows.select("customer_id") if "customer_id" in rows.columns else rows.select()
         points = (_logs(rows) - np.array(self.means)) / np.array(self.deviations)
         places = _nearest(points, np.array(self.centroids))
-        return own.with_columns(
+        return keyed(
+            rows,
             segment=pl.Series(np.array(self.names, dtype=object)[places], dtype=pl.String),
             rfm_segment=pl.Series(self._rfm(rows), dtype=pl.String),
         )

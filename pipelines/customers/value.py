@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from features.customers import FEATURES
 from pipelines.customers.btyd import BetaGeometric, GammaGamma, fit_gamma_gamma
-from pipelines.customers.moments import BTYD_FEATURES, Past, ages, threads_for, with_btyd
+from pipelines.customers.moments import BTYD_FEATURES, Past, ages, keyed, threads_for, with_btyd
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -79,8 +79,8 @@ class ValueModel:
         """
         value = self._value(rows)
         low, high = self._interval(value / self.rate if self.rate else value)
-        own = rows.select("customer_id") if "customer_id" in rows.columns else rows.select()
-        return own.with_columns(
+        return keyed(
+            rows,
             expected_orders=pl.Series(self.btyd.expected_purchases(self.horizon_days / self.period_days, *ages(rows))),
             value=pl.Series(value),
             value_low=pl.Series(np.minimum(low * value, value)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -63,7 +64,7 @@ def slowly(lines: pl.DataFrame, as_of: date) -> dict[str, dict[str, float | None
         if not sales:
             continue
         days = sorted({row["ordered_at"].date() for row in sales})
-        between = [(after - before).days for before, after in zip(days, days[1:], strict=False)]
+        between = [(after - before).days for before, after in pairwise(days)]
         since, age = (as_of - days[-1]).days, (as_of - days[0]).days
 
         def worth(rows: list[dict[str, Any]]) -> float:
