@@ -70,9 +70,12 @@ def print_summary(summary: Summary) -> None:
     """What one job read, wrote and found."""
     console = _console()
     console.print(summary.job if summary.changed else f"{summary.job}: nothing new")
-    for title, facts in (("read", summary.read), ("wrote", summary.wrote), ("", summary.figures)):
-        for name, value in facts.items():
-            console.print(f"  {title:<6} {name}: {_short(value)}")
+    for name, value in summary.read.items():
+        console.print(f"  read   {name}: {f'version {value}' if isinstance(value, int) else _short(value)}")
+    for name, value in summary.wrote.items():
+        console.print(f"  wrote  {name}: {_short(value) + (' rows' if isinstance(value, int) else '')}")
+    for name, value in summary.figures.items():
+        console.print(f"         {name}: {_short(value)}")
     print_tables(summary.tables)
     for note in summary.notes:
         console.print(f"  note: {note}")

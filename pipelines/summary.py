@@ -17,8 +17,8 @@ class Summary:
 
     Attributes:
         job: Its name, as in `purvey JOB`.
-        read: Table or file → version, rows or digest: whatever identifies what was read.
-        wrote: Table or file → rows or version.
+        read: Table → its version (a whole number), or file → what was read of it, in words.
+        wrote: Table or file → rows (a whole number), or what was written, in words.
         figures: Named results, in the order they should be shown. Units in the names.
         tables: Titled tables for people.
         notes: Sentences the reader should know.

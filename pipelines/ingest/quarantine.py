@@ -35,7 +35,7 @@ def quarantine_list(settings: Settings, lake: Lake) -> Summary:
     )
     figures = {state: rows.filter(state=state).height for state in (ledger.OPEN, ledger.RELEASED, ledger.SUPERSEDED)}
     return Summary(
-        "quarantine list", read={"quarantine": rows.height}, figures=figures, tables={"Batches": counted}, changed=False
+        "quarantine list", read={"quarantine": f"{rows.height:,} rows"}, figures=figures, tables={"Batches": counted}, changed=False
     )
 
 
@@ -53,7 +53,7 @@ def quarantine_show(settings: Settings, lake: Lake, batch: str) -> Summary:
         raise DataError(f"No row of batch {batch!r} is in quarantine.", remedy=waiting)
     columns = ["source", "source_row", "state", "rules", "raw"]
     return Summary(
-        "quarantine show", read={"quarantine": shown.height}, tables={batch: shown.select(columns)}, changed=False
+        "quarantine show", read={"quarantine": f"{shown.height:,} rows"}, tables={batch: shown.select(columns)}, changed=False
     )
 
 
@@ -67,7 +67,7 @@ def quarantine_replay(settings: Settings, lake: Lake) -> Summary:
     now = datetime.now(UTC)
     rows = lake.read_or_empty("quarantine")
     waiting = rows.filter(state=ledger.OPEN).sort("batch", "source_row")
-    summary = Summary("quarantine replay", read={"waiting": waiting.height}, changed=False)
+    summary = Summary("quarantine replay", read={"quarantine": f"{waiting.height:,} rows"}, changed=False)
     outcome = []
     for (batch,), group in waiting.partition_by("batch", as_dict=True, maintain_order=True).items():
         source = _source_of(settings, group)

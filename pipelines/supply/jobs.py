@@ -78,9 +78,10 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
     else:
         if made_up:
             for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
-                summary.wrote[name] = lake.replace(name, frame).version
+                lake.replace(name, frame)
+                summary.wrote[name] = frame.height
         summary.changed = _write_day(lake, orders, day, settings)
-        summary.wrote["replenishment"] = lake.version("replenishment")
+        summary.wrote["replenishment"] = orders.height
     summary.read = lake.versions(["forecasts", "lead_time_demand", *(() if made_up else _SNAPSHOTS)])
     _tell(summary, proposal, situation, settings)
     return summary

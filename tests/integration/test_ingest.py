@@ -72,7 +72,7 @@ def test_a_new_file_adds_its_rows_and_a_late_row_is_known_from_now(
     before = datetime.now(UTC)
     orders(tmp_path, "orders2.csv", "c,1,2024-01-03 10:00,ann,cup,1,2.5", "d,1,2023-12-31 10:00,ann,cup,1,2.5")
     summary = jobs.ingest(settings, lake)
-    assert summary.read == {"orders1.csv": "already ingested", "orders2.csv": 2}
+    assert summary.read == {"orders1.csv": "already ingested", "orders2.csv": "2 lines"}
     assert summary.figures["new_rows"] == 2
     known = dict(lake.read("order_lines").select("order_id", "known_at").iter_rows())
     assert known["c"] == datetime(2024, 1, 3, 10, tzinfo=UTC)
