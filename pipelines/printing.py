@@ -69,7 +69,7 @@ def print_run(shop: Shop, done: Run) -> None:
 def print_summary(summary: Summary) -> None:
     """What one job read, wrote and found."""
     console = _console()
-    console.print(summary.job if summary.changed else f"{summary.job}: nothing new")
+    console.print(summary.job)
     for name, value in summary.read.items():
         console.print(f"  read   {name}: {f'version {value}' if isinstance(value, int) else _short(value)}")
     for name, value in summary.wrote.items():
