@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("order_id", "product_id", "customer_id", "kind", "quantity", "unit_price", "ordered_at", "known_at")
 LOW, HIGH = 1 / 3, 2 / 3
+QUIET_DAYS = 7  # a shop may be closed for so long; beyond that, silence means a missing file
 UNREGISTERED = "for the occasion"
 
 
@@ -194,6 +195,12 @@ def _book(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl
             file="order_lines",
             column="customer_id",
             remedy="map the column that names the customer, or leave `customers` out of the configuration",
+        )
+    if as_of is not None and as_of > last + timedelta(days=QUIET_DAYS):
+        raise NotEnoughDataError(
+            f"Customers cannot be looked at as of {as_of}: the newest order on record is of {last}.",
+            file="order_lines",
+            remedy=f"ingest newer orders, or name a day up to {last} with --as-of",
         )
     return book, as_of or last
 

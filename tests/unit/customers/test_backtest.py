@@ -141,3 +141,10 @@ def test_too_little_is_told_clearly(shop: str, shop_lines: pl.DataFrame, setting
         jobs.customers(settings, lake, as_of=None, out=tmp_path / "scores.parquet")
     assert told.value.remedy
     assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_day_beyond_the_record_is_refused(shop_lines: pl.DataFrame, settings: Settings, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.append("order_lines", shop_lines)
+    with pytest.raises(NotEnoughDataError, match="newest order"):
+        jobs.customers(settings, lake, as_of=date(2024, 1, 1), out=tmp_path / "scores.parquet")
