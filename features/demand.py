@@ -131,7 +131,12 @@ def rows_at(
 
     Returns:
         `series` (row in `panel.series`), `origin`, `horizon`, `scale` and the features, all Float32; sorted by key.
+
+    Raises:
+        ValueError: The origin is no period of the panel.
     """
+    if not panel.first <= origin <= panel.last:
+        raise ValueError(f"origin {origin} is outside the panel ({panel.first} to {panel.last})")
     known = panel.known(origin)
     history = without_leading_zeros(known.quantity)
     rhythm = RHYTHMS[panel.grid.frequency]
