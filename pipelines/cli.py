@@ -230,10 +230,9 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Print a fresh key, valid 24 h from this machine only.")] = False,
 ) -> None:
     """Serve the current release over HTTP."""
+    from pipelines.printing import print_welcome
     from serving.auth import demo_key
     from serving.run import serve
-
-    from pipelines.printing import print_welcome
 
     settings = _settings(config, sample)
     where = host or settings.serving.host, port or settings.serving.port
@@ -266,9 +265,8 @@ def keys_create(
 @keys_app.command("list")
 def keys_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
     """List the keys: who, scopes, expiry, last use."""
-    from serving.auth import list_keys
-
     from pipelines.printing import print_json, print_rows
+    from serving.auth import list_keys
 
     rows = list_keys(_settings(config, sample))
     print_json(rows) if as_json else print_rows(rows, "no keys yet: purvey keys create NAME --scope forecasts:read")

@@ -33,9 +33,10 @@ def orders(seed: int = 7, *, products: int = 30, customers: int = 250, weeks: in
         alive = min(left[customer], weeks) - joined[customer]
         times = joined[customer] + np.sort(rng.uniform(0, alive, rng.poisson(rate_a_week[customer] * alive) + 1))
         for time in times:
-            for product in np.unique(rng.choice(products, rng.integers(1, 4), p=popularity)):
-                rows.append((customer, time, product, 1 + rng.poisson(2)))
-    frame = pl.DataFrame(rows, schema=["customer", "week", "product", "quantity"], orient="row").sort("week", "customer")
+            basket = np.unique(rng.choice(products, rng.integers(1, 4), p=popularity))
+            rows += [(customer, time, product, 1 + rng.poisson(2)) for product in basket]
+    frame = pl.DataFrame(rows, schema=["customer", "week", "product", "quantity"], orient="row")
+    frame = frame.sort("week", "customer", "product")
     at = pl.datetime(2023, 1, 2, 9) + pl.duration(seconds=(pl.col("week") * 7 * 86_400).round(0).cast(pl.Int64))
     return frame.select(
         order_id=pl.format("{}-{}", "customer", (pl.col("week") * 1000).round(0).cast(pl.Int64)),

@@ -134,7 +134,9 @@ def _matched(lake: Lake) -> dict[str, int]:
 def _summary(job: str, intakes: Sequence[Intake]) -> Summary:
     balance = ledger.batch_rows(intakes, datetime.now(UTC)).drop("batch", "digest", "ingested_at")
     total = balance.select(pl.col(pl.Int64).sum()).row(0, named=True)
-    summary = Summary(job, read={intake.extract.name: f"{intake.lines_in:,} lines" for intake in intakes}, figures=total)
+    summary = Summary(
+        job, read={intake.extract.name: f"{intake.lines_in:,} lines" for intake in intakes}, figures=total
+    )
     summary.tables["Lines in = good + returns + excluded + quarantined"] = balance
     excluded = ledger.exclusion_rows(intakes)
     if excluded.height:

@@ -35,7 +35,11 @@ def quarantine_list(settings: Settings, lake: Lake) -> Summary:
     )
     figures = {state: rows.filter(state=state).height for state in (ledger.OPEN, ledger.RELEASED, ledger.SUPERSEDED)}
     return Summary(
-        "quarantine list", read={"quarantine": f"{rows.height:,} rows"}, figures=figures, tables={"Batches": counted}, changed=False
+        "quarantine list",
+        read={"quarantine": f"{rows.height:,} rows"},
+        figures=figures,
+        tables={"Batches": counted},
+        changed=False,
     )
 
 
@@ -53,7 +57,10 @@ def quarantine_show(settings: Settings, lake: Lake, batch: str) -> Summary:
         raise DataError(f"No row of batch {batch!r} is in quarantine.", remedy=waiting)
     columns = ["source", "source_row", "state", "rules", "raw"]
     return Summary(
-        "quarantine show", read={"quarantine": f"{shown.height:,} rows"}, tables={batch: shown.select(columns)}, changed=False
+        "quarantine show",
+        read={"quarantine": f"{shown.height:,} rows"},
+        tables={batch: shown.select(columns)},
+        changed=False,
     )
 
 
