@@ -44,7 +44,7 @@ def backtest(
 
     Returns:
         One row a model, series (row in the panel), cutoff and period: `model`, `series`, `cutoff`, `horizon`, `class`,
-        `actual` (as known today, NaN = unknown), `mean`, the quantile columns, `scale_squared` and `scale_absolute`
+        `actual` (as known today, NaN = unknown), `mean`, the quantile columns, `scale_step` and `scale_season`
         (of the series' history up to the cutoff, for scaled metrics).
     """
     parts = []
@@ -98,8 +98,8 @@ def measure(frame: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, float 
         "wape": metrics.wape(actual, fan[:, middle]),
         "wape_of_mean": metrics.wape(actual, mean),
         "bias_share": metrics.bias(actual, mean),
-        "rmsse": metrics.rmsse(actual, mean, frame["scale_squared"].to_numpy(), group),
-        "scaled_pinball": metrics.pinball(actual, fan, quantiles, frame["scale_absolute"].to_numpy()),
+        "rmsse": metrics.rmsse(actual, mean, frame["scale_step"].to_numpy(), group),
+        "scaled_pinball": metrics.pinball(actual, fan, quantiles, frame["scale_season"].to_numpy()),
         "wql": metrics.wql(actual, fan, quantiles),
         "calibration_gap": max(gaps) if np.isfinite(gaps).all() else None,
     }
@@ -133,8 +133,8 @@ def _facts(origins: Origins, cutoff: int) -> pl.DataFrame:
         {
             "series": known.position,
             "class": demand_class(history),
-            "scale_squared": np.sqrt(w.mean(step * step)).astype(np.float64),
-            "scale_absolute": absolute.astype(np.float64),
+            "scale_step": np.sqrt(w.mean(step * step)).astype(np.float64),
+            "scale_season": absolute.astype(np.float64),
         }
     )
 

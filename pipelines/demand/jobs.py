@@ -14,7 +14,6 @@ import polars as pl
 from features.calendar import Grid
 from features.demand import rows_at
 from features.panel import Panel
-from features.season import RHYTHMS
 from features.tables import TABLES, quantile_column
 from pipelines.demand import figures
 from pipelines.demand.backtest import BASELINES, MODEL, evaluate
@@ -22,7 +21,8 @@ from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.inputs import READ, demand_from_lines, open_panel
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
-from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
+from pipelines.demand.outputs import decide, named, write_whole
+from pipelines.errors import NotEnoughDataError, TrackingError
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
@@ -112,7 +112,7 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             remedy="run `purvey train demand` after changing them",
         )
     rows = _rows(panel, panel.last, settings, model, settings.demand.horizon)
-    forecasts, lead_time = _decided(model, rows, panel, settings)
+    forecasts, lead_time = decide(model, rows, panel, settings)
     stamp = {"issued_on": pl.lit(_issued_on(panel.grid, panel.last)), "model_version": pl.lit(champion.version)}
     forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
     keys = tuple(settings.demand.series)
@@ -151,9 +151,9 @@ def forecast(
     origins = Origins(panel, settings, horizon or settings.demand.horizon)
     model = DemandModel.fit(origins, panel.last, settings.demand.quantiles)
     rows = origins.rows(panel.last)
-    forecasts, _ = _decided(model, rows, panel, settings)
+    forecasts, _ = decide(model, rows, panel, settings)
     columns = [*settings.demand.series, "period", "mean", *map(quantile_column, settings.demand.quantiles)]
-    _write(forecasts.select(columns), Path(out))
+    write_whole(forecasts.select(columns), Path(out))
     return Summary(
         "forecast",
         read=lake.versions((*READ, "order_lines")),
@@ -189,11 +189,11 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
             f"{panel.last - panel.first + 1} periods are too few to look {demand.horizon} ahead from a past one.",
             remedy="shorten demand.horizon, or ingest more history",
         )
-    own = _named(long.filter(model=MODEL), panel).with_columns(
+    own = named(long.filter(model=MODEL), panel).with_columns(
         cutoff=panel.grid.labels(pl.col("cutoff")), actual=pl.col("actual").fill_nan(None)
     )
     columns = [*demand.series, "cutoff", "period", "actual", "mean", *map(quantile_column, demand.quantiles)]
-    _write(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
+    write_whole(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
     evaluation = evaluate(long, demand.quantiles).filter(slice="all", cut="mean")
     return Summary(
         "backtest demand",
@@ -213,50 +213,6 @@ def _rows(panel: Panel, origin: int, settings: Settings, model: DemandModel, hor
             remedy="run `purvey train demand` to fit a model to the data as it is now",
         )
     return rows
-
-
-def _decided(
-    model: DemandModel, rows: pl.DataFrame, panel: Panel, settings: Settings
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Forecasts and lead-time demand with named series, flags, and zeros for what is obsolete by configuration."""
-    rhythm = RHYTHMS[panel.grid.frequency]
-    patience = settings.demand.obsolete_after_periods
-    silent = pl.col("since_sale").fill_nan(None).fill_null(pl.col("age")) >= (patience or rhythm.year // 2)
-    new = pl.col("age") * pl.col("known_share") < rhythm.lags
-    state = rows.select("series", _obsolete=silent, _new=new).unique("series")
-    flags = pl.concat_str(
-        pl.when(pl.col("_new")).then(pl.lit("cold_start")),
-        pl.when(pl.col("_obsolete")).then(pl.lit("obsolete")),
-        separator=",",
-        ignore_nulls=True,
-    )
-    quantiles = [quantile_column(level) for level in settings.demand.quantiles]
-
-    def finished(frame: pl.DataFrame) -> pl.DataFrame:
-        frame = frame.join(state, on="series", how="left", maintain_order="left")
-        if patience is None:
-            return frame
-        return frame.with_columns(
-            pl.when("_obsolete").then(0.0).otherwise(pl.col(name)).alias(name) for name in ["mean", *quantiles]
-        )
-
-    forecasts = finished(model.predict(rows)).with_columns(flags=flags, members=pl.lit("boosting"))
-    if patience is not None:
-        forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
-    lead_time = _named(finished(model.predict_lead_time(rows)), panel)
-    keys = settings.demand.series
-    return (
-        _named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
-        lead_time.select(*keys, "periods", "mean", *quantiles),
-    )
-
-
-def _named(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
-    """Typed key columns and the label of the target period in place of row numbers."""
-    keys = panel.series.select(panel.keys)[frame["series"].cast(pl.UInt32)]
-    origin = "cutoff" if "cutoff" in frame.columns else "origin"
-    steps = "horizon" if "horizon" in frame.columns else "periods"
-    return keys.hstack(frame.drop("series").with_columns(period=panel.grid.labels(pl.col(origin) + pl.col(steps))))
 
 
 def _evaluation(long: pl.DataFrame, panel: Panel, run: str, quantiles: Sequence[float]) -> pl.DataFrame:
@@ -315,20 +271,3 @@ def _promised(settings: Settings) -> tuple[str, int, list[float]]:
 
 def _issued_on(grid: Grid, origin: int) -> date:
     return grid.last_day(origin) + timedelta(days=1)
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    """Write whole or not at all: a temporary file beside the target, renamed when it is complete."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
-            temporary = Path(file.name)
-        try:
-            frame.write_parquet(temporary)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"The file cannot be written: {error.strerror}.", file=out, remedy="choose another --out"
-        ) from error

@@ -1,0 +1,90 @@
+"""Forecasts as others read them: series by their keys, periods by their labels, files written whole."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from features.panel import Panel
+from features.season import RHYTHMS
+from features.tables import quantile_column
+from pipelines.demand.model import DemandModel
+from pipelines.errors import ConfigError
+from pipelines.settings import Settings
+
+
+def decide(
+    model: DemandModel, rows: pl.DataFrame, panel: Panel, settings: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Forecasts and lead-time demand with named series and flags.
+
+    A series is `cold_start` with fewer known periods than the model has lags, `obsolete` after
+    `demand.obsolete_after_periods` without a sale (half a year where that is not set). Only where it is set does
+    obsolete mean that nothing is forecast: seasonal articles come back.
+
+    Args:
+        model: The fitted model.
+        rows: Feature rows of one origin.
+        panel: The panel they come from.
+        settings: The shop.
+
+    Returns:
+        Rows of `forecasts` and of `lead_time_demand` but for `issued_on` and `model_version`.
+    """
+    rhythm = RHYTHMS[panel.grid.frequency]
+    patience = settings.demand.obsolete_after_periods
+    silent = pl.col("since_sale").fill_nan(None).fill_null(pl.col("age")) >= (patience or rhythm.year // 2)
+    new = pl.col("age") * pl.col("known_share") < rhythm.lags
+    state = rows.select("series", _obsolete=silent, _new=new).unique("series")
+    flags = pl.concat_str(
+        pl.when(pl.col("_new")).then(pl.lit("cold_start")),
+        pl.when(pl.col("_obsolete")).then(pl.lit("obsolete")),
+        separator=",",
+        ignore_nulls=True,
+    )
+    quantiles = [quantile_column(level) for level in settings.demand.quantiles]
+
+    def finished(frame: pl.DataFrame) -> pl.DataFrame:
+        frame = frame.join(state, on="series", how="left", maintain_order="left")
+        if patience is None:
+            return frame
+        return frame.with_columns(
+            pl.when("_obsolete").then(0.0).otherwise(pl.col(name)).alias(name) for name in ["mean", *quantiles]
+        )
+
+    forecasts = finished(model.predict(rows)).with_columns(flags=flags, members=pl.lit("boosting"))
+    if patience is not None:
+        forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
+    lead_time = named(finished(model.predict_lead_time(rows)), panel)
+    keys = settings.demand.series
+    return (
+        named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
+        lead_time.select(*keys, "periods", "mean", *quantiles),
+    )
+
+
+def named(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
+    """Typed key columns and the label of the target period in place of row numbers."""
+    keys = panel.series.select(panel.keys)[frame["series"].cast(pl.UInt32)]
+    origin = "cutoff" if "cutoff" in frame.columns else "origin"
+    steps = "horizon" if "horizon" in frame.columns else "periods"
+    return keys.hstack(frame.drop("series").with_columns(period=panel.grid.labels(pl.col(origin) + pl.col(steps))))
+
+
+def write_whole(frame: pl.DataFrame, out: Path) -> None:
+    """Write whole or not at all: a temporary file beside the target, renamed when it is complete."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
+            temporary = Path(file.name)
+        try:
+            frame.write_parquet(temporary)
+            temporary.replace(out)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The file cannot be written: {error.strerror}.", file=out, remedy="choose another --out"
+        ) from error
