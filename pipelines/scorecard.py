@@ -17,6 +17,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "Customers": ("customers", ("auc", "ece", "brier", "lift_10")),
     "Value": ("value", ("gini", "total_ratio", "spearman")),
 }
+MORE_IS_BETTER = {"auc", "gini"}
 
 
 def scorecard(lake: Lake) -> dict[str, pl.DataFrame]:
@@ -57,11 +58,11 @@ def write_into(file: Path, tables: dict[str, pl.DataFrame]) -> None:
         ConfigError: The file has no such marks.
     """
     text = file.read_text(encoding="utf-8")
-    marks = re.compile(r"(<!-- scorecard: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    marks = re.compile(r"(<!-- scorecard: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
     if not marks.search(text):
         raise ConfigError("There are no scorecard marks to fill.", file=file, remedy="add `<!-- scorecard: Demand -->`")
     filled = marks.sub(
-        lambda found: found[1] + markdown(tables[found[2]]) + found[3] if found[2] in tables else found[0], text
+        lambda found: f"{found[1]}{markdown(tables[found[2]])}\n{found[3]}" if found[2] in tables else found[0], text
     )
     file.write_text(filled, encoding="utf-8")
 
@@ -69,7 +70,8 @@ def write_into(file: Path, tables: dict[str, pl.DataFrame]) -> None:
 def _wide(rows: pl.DataFrame, metrics: tuple[str, ...]) -> pl.DataFrame:
     wide = rows.pivot("metric", index=["slice", "model"], values="value", maintain_order=True)
     present = [metric for metric in metrics if metric in wide.columns]
-    return wide.select("slice", "model", *present).sort("slice", present[0], maintain_order=True)
+    best_first = wide.sort(present[0], descending=present[0] in MORE_IS_BETTER)
+    return best_first.sort(pl.col("slice") != "all", "slice", maintain_order=True).select("slice", "model", *present)
 
 
 def _cell(value: object) -> str:

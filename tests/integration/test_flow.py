@@ -72,7 +72,7 @@ def test_a_second_run_changes_nothing(sample_run):
 def test_the_readme_shows_the_figures_of_a_run(sample_run):
     text = README.read_text()
     for title, frame in scorecard(sample_run.lake).items():
-        block = re.search(rf"<!-- scorecard: {title} -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
+        block = re.search(rf"<!-- scorecard: {title} -->\n(.*?)<!-- end -->", text, re.DOTALL)
         assert block, f"the README has no table {title}"
         shown = [line.strip("| ").split(" | ") for line in block[1].splitlines()[2:]]
         assert [row[:2] for row in shown] == [[row["slice"], row["model"]] for row in frame.to_dicts()]
