@@ -26,7 +26,8 @@ def demand_from_orders(
         timezone: The shop's time zone; it decides which day a sale belongs to.
 
     Returns:
-        `demand` (series keys, period, quantity ≥ 0 in units, price per unit, null where nothing sold) and
+        `demand` (series keys, period, quantity ≥ 0 in units, price per unit, null where nothing sold; order lines say
+        nothing of availability and promotions) and
         `demand_revisions` (series keys, period, known_period, quantity to add).
     """
     keys = list(series)
@@ -88,7 +89,9 @@ def _on_time(
             *keys,
             period=grid.labels(pl.col("_period")),
             quantity=pl.col("quantity").fill_null(0.0).clip(lower_bound=0),
+            available=pl.lit(None, dtype=pl.Float64),
             price=price,
+            promotion=pl.lit(None, dtype=pl.Float64),
         )
         .sort(*keys, "period")
     )

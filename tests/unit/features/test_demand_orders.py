@@ -34,7 +34,7 @@ def build(*lines: dict, timezone: str = "UTC", grid: Grid = WEEKS) -> tuple[pl.D
 
 
 def cells(frame: pl.DataFrame) -> list[tuple]:
-    return frame.drop("price", strict=False).rows()
+    return frame.select("product_id", "period", "quantity").rows()
 
 
 # Monday 2024-01-01 to Sunday 2024-01-28: four whole weeks
