@@ -72,4 +72,7 @@ def _units(column: str) -> pl.Expr:
 
 
 def _percent(column: str) -> pl.Expr:
-    return (100 * pl.col(column)).round(0).cast(pl.Int64)
+    """Whole per cent; a risk too small for that is not called none."""
+    share = pl.col(column)
+    whole = (100 * share).round(0).cast(pl.Int64).cast(pl.String)
+    return pl.when((share > 0) & (share < 0.01)).then(pl.lit("less than 1")).otherwise(whole)

@@ -145,7 +145,7 @@ def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
 
 
 def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-    remedy = "run `purvey forecast` (or `purvey run` for the whole flow) first"
+    remedy = "`purvey run`, or `purvey train demand` and `purvey score demand`, first"
     if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
         raise NotEnoughDataError("There are no forecasts to replenish from.", file=lake.url, remedy=remedy)
     sums, periods = lake.scan("lead_time_demand"), lake.scan("forecasts")
