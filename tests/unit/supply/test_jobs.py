@@ -19,7 +19,7 @@ def without_stock_source(shop):
 
 
 def test_without_forecasts_it_says_what_to_run(shop):
-    with pytest.raises(NotEnoughDataError, match="purvey forecast"):
+    with pytest.raises(NotEnoughDataError, match="purvey score demand"):
         replenish(shop().settings, shop().lake)
 
 
