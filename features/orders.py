@@ -8,6 +8,9 @@ import polars as pl
 
 from features.calendar import Grid
 
+_TEN_THOUSANDTHS = 10_000
+_MILLIONTHS = 1_000_000
+
 
 def demand_from_orders(
     lines: pl.DataFrame, series: Sequence[str], grid: Grid, timezone: str
@@ -52,7 +55,18 @@ def _whole_periods(days: pl.Series, grid: Grid) -> tuple[int, int]:
 
 def _sold(sales: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     known = pl.max_horizontal("_known", "_period").alias("_known")
-    return sales.select(*keys, "_period", known, "quantity", _value=pl.col("quantity") * pl.col("unit_price"))
+    return sales.select(*keys, "_period", known, "quantity", _value=_money(pl.col("quantity") * pl.col("unit_price")))
+
+
+def _money(amount: pl.Expr) -> pl.Expr:
+    """Whole ten-thousandths: their sum is the same to the last bit whatever the order of the lines."""
+    return (amount * _TEN_THOUSANDTHS).round().cast(pl.Int64)
+
+
+def _exact_sum(column: str, only: pl.Expr | None = None) -> pl.Expr:
+    """The sum of quantities in millionths, as units: the same to the last bit whatever the order of the lines."""
+    values = pl.col(column) if only is None else pl.col(column).filter(only)
+    return (values * _MILLIONTHS).round().cast(pl.Int64).sum() / _MILLIONTHS
 
 
 def _cancelled(lines: pl.DataFrame, sales: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
@@ -63,17 +77,17 @@ def _cancelled(lines: pl.DataFrame, sales: pl.DataFrame, keys: list[str]) -> pl.
         sold, on=["cancels_order_id", "cancels_line_no"], how="inner"
     )
     known = pl.max_horizontal("_known", "_sold", "_period").alias("_known")
-    return matched.select(*keys, "_period", known, -pl.col("quantity"), _value=pl.lit(0.0))
+    return matched.select(*keys, "_period", known, -pl.col("quantity"), _value=pl.lit(0, dtype=pl.Int64))
 
 
 def _on_time(
     sales: pl.DataFrame, moves: pl.DataFrame, keys: list[str], first: int, last: int, grid: Grid
 ) -> pl.DataFrame:
-    bought = pl.col("quantity").filter(pl.col("quantity") > 0).sum()
+    bought = _exact_sum("quantity", pl.col("quantity") > 0)
     cells = (
         moves.filter(pl.col("_known") == pl.col("_period"))
         .group_by(*keys, "_period")
-        .agg(_bought=bought, quantity=pl.col("quantity").sum(), _value=pl.col("_value").sum())
+        .agg(_bought=bought, quantity=_exact_sum("quantity"), _value=pl.col("_value").sum())
     )
     life = (
         sales.group_by(keys)
@@ -82,7 +96,7 @@ def _on_time(
         .select(*keys, _period=pl.int_ranges(pl.col("_first").clip(lower_bound=first), last + 1, dtype=pl.Int32))
         .explode("_period", empty_as_null=False)
     )
-    price = pl.when(pl.col("_bought") > 0).then(pl.col("_value") / pl.col("_bought"))
+    price = pl.when(pl.col("_bought") > 0).then(pl.col("_value") / (_TEN_THOUSANDTHS * pl.col("_bought")))
     return (
         life.join(cells, on=[*keys, "_period"], how="left")
         .select(
@@ -101,7 +115,7 @@ def _late(moves: pl.DataFrame, keys: list[str], grid: Grid) -> pl.DataFrame:
     return (
         moves.filter(pl.col("_known") > pl.col("_period"))
         .group_by(*keys, "_period", "_known")
-        .agg(quantity=pl.col("quantity").sum())
+        .agg(quantity=_exact_sum("quantity"))
         .filter(pl.col("quantity") != 0)
         .select(
             *keys,

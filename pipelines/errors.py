@@ -88,6 +88,10 @@ class ReleaseError(PurveyError):
     exit_code = 6
 
 
+class OutputError(PurveyError):
+    """A file for the user cannot be written."""
+
+
 class TrackingError(PurveyError):
     """MLflow, its registry or a registered model is not what it should be."""
 

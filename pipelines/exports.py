@@ -7,28 +7,10 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.errors import ConfigError, ReleaseError
+from pipelines.files import FORMATS, write_frame
 from pipelines.release import current
 from pipelines.settings import Settings
 from pipelines.summary import Summary
-
-_RISKY_START = r"^[=+\-@\t\r]"
-FORMATS = (".csv", ".parquet", ".json")
-
-
-def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with texts that a spreadsheet would run as formulas made plain by a leading apostrophe.
-
-    Source: OWASP, CSV Injection.
-
-    Example:
-        >>> spreadsheet_safe(pl.DataFrame({"name": ["=1+1", "Ann"], "value": [-1, 2]})).rows()
-        [("'=1+1", -1), ('Ann', 2)]
-    """
-    return frame.with_columns(
-        pl.when(pl.col(name).str.contains(_RISKY_START)).then("'" + pl.col(name)).otherwise(pl.col(name)).alias(name)
-        for name, dtype in frame.schema.items()
-        if dtype == pl.String
-    )
 
 
 def export(settings: Settings, what: str, out: Path) -> Summary:
@@ -56,16 +38,5 @@ def export(settings: Settings, what: str, out: Path) -> Summary:
     frame = release.table(lists.get(what, what))
     if what == "churn":
         frame = frame.filter(pl.col("status") == "active").sort("churn_probability", "value", descending=True)
-    _write(frame, out)
+    write_frame(frame, out)
     return Summary("export", read={"release": release.id}, wrote={str(out): frame.height})
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    unfinished = out.with_name(out.name + ".part")
-    if out.suffix == ".csv":
-        spreadsheet_safe(frame).write_csv(unfinished)
-    elif out.suffix == ".parquet":
-        frame.write_parquet(unfinished)
-    else:
-        frame.write_json(unfinished)
-    unfinished.replace(out)

@@ -7,9 +7,9 @@ migrated when it is first opened for writing; one written by a newer program is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,6 +173,28 @@ class Lake:
             unchanged=frame.height - rows.height,
         )
 
+    def replace_where(self, table: str, frame: pl.DataFrame, where: Mapping[str, object]) -> Written:
+        """Replace, in one commit, the rows in which columns have these values; all others stay.
+
+        A frame equal to what is there changes nothing and makes no version. A frame with other columns (a shop that
+        changed what names its series) replaces the table whole: its rows could not stand beside the old ones.
+
+        Args:
+            table: The table.
+            frame: The new rows, each with these values.
+            where: Column → value.
+        """
+        if not self.exists(table):
+            return self.append(table, frame)
+        theirs = [pl.col(column) == value for column, value in where.items()]
+        if set(self.scan(table).collect_schema()) != set(frame.columns):
+            return self.replace(table, frame)
+        before = self.scan(table).filter(*theirs).collect()
+        if before.schema == frame.schema and frame_digest(before) == frame_digest(frame):
+            return Written(table, self._open(table).version(), unchanged=frame.height)
+        self._write(table, frame, "overwrite", where)
+        return Written(table, self._open(table).version(), inserted=frame.height, deleted=before.height)
+
     def migrate(self) -> list[str]:
         """Rewrite, once, every table that an older program wrote; returns their names."""
         migrated = []
@@ -215,15 +237,23 @@ class Lake:
         version = TABLES[table].version if table in TABLES else 1
         return CommitProperties(custom_metadata={_LAYOUT: str(version)})
 
-    def _write(self, table: str, frame: pl.DataFrame, mode: Literal["append", "overwrite"]) -> None:
-        schema_mode: Literal["merge", "overwrite"] = "merge" if mode == "append" else "overwrite"
+    def _write(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        mode: Literal["append", "overwrite"],
+        where: Mapping[str, object] | None = None,
+    ) -> None:
+        schema_mode: Literal["merge", "overwrite"] = "overwrite" if mode == "overwrite" and where is None else "merge"
+        only = None if where is None else " AND ".join(f'"{column}" = {_literal(v)}' for column, v in where.items())
 
         def write() -> None:
             write_deltalake(
                 self._path(table),
                 frame,
-                mode=mode,
+                mode=mode,  # type: ignore[arg-type]  # a predicate only comes with overwrite
                 schema_mode=schema_mode,
+                predicate=only,
                 name=table,
                 storage_options=self.storage_options,
                 commit_properties=self._properties(table),
@@ -286,6 +316,15 @@ def frame_digest(frame: pl.DataFrame) -> str:
     summary = hashlib.sha256(repr(sorted(ordered.schema.items(), key=lambda item: item[0])).encode())
     summary.update(rows.to_numpy().tobytes())
     return summary.hexdigest()[:32]
+
+
+def _literal(value: object) -> str:
+    """A value as the SQL of a predicate says it."""
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    if isinstance(value, date):
+        return f"date '{value.isoformat()}'"
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _difference(before: pl.DataFrame, frame: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -13,7 +13,7 @@ import polars.selectors as cs
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.exports import spreadsheet_safe
+from pipelines.files import spreadsheet_safe
 from serving import auth, telemetry
 from serving.problems import Problem
 from serving.store import Held

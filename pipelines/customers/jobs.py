@@ -20,6 +20,7 @@ from pipelines.customers.moments import BTYD_FEATURES, Past, Shared
 from pipelines.customers.segments import RFM_DESCRIPTIONS, SegmentsModel
 from pipelines.customers.value import ValueModel
 from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
+from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
@@ -125,7 +126,7 @@ def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) 
         models, _ = _fit(book, last, settings)
         advance(3)
     scores = _score(book, last, models, settings, UNREGISTERED)
-    _write(scores, out)
+    write_frame(scores, out)
     return Summary("customers", {"order_lines": lake.version("order_lines")}, {str(out): scores.height})
 
 
@@ -136,7 +137,7 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
     judged = judging.run(book, last, settings)
     wrote = {}
     if out is not None:
-        _write(judged.churn, out)
+        write_frame(judged.churn, out)
         wrote[str(out)] = judged.churn.height
     means = judged.evaluation.filter(pl.col("cut") == judging.MEAN).drop("cut")
     table = means.pivot("metric", index=["capability", "model", "slice"], values="value")
@@ -323,8 +324,3 @@ def _transactional(settings: Settings) -> None:
             rule="customers.kind: contractual",
             remedy="bring order lines and set customers.kind: transactional",
         )
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(out)

@@ -21,8 +21,9 @@ from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.inputs import READ, demand_from_lines, open_panel
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
-from pipelines.demand.outputs import decide, named, write_whole
+from pipelines.demand.outputs import decide, named
 from pipelines.errors import NotEnoughDataError, TrackingError
+from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
@@ -153,7 +154,7 @@ def forecast(
     rows = origins.rows(panel.last)
     forecasts, _ = decide(model, rows, panel, settings)
     columns = [*settings.demand.series, "period", "mean", *map(quantile_column, settings.demand.quantiles)]
-    write_whole(forecasts.select(columns), Path(out))
+    write_frame(forecasts.select(columns), Path(out))
     return Summary(
         "forecast",
         read=lake.versions((*READ, "order_lines")),
@@ -193,7 +194,7 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
         cutoff=panel.grid.labels(pl.col("cutoff")), actual=pl.col("actual").fill_nan(None)
     )
     columns = [*demand.series, "cutoff", "period", "actual", "mean", *map(quantile_column, demand.quantiles)]
-    write_whole(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
+    write_frame(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
     evaluation = evaluate(long, demand.quantiles).filter(slice="all", cut="mean")
     return Summary(
         "backtest demand",

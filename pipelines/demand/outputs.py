@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import polars as pl
 
 from features.panel import Panel
 from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand.model import DemandModel
-from pipelines.errors import ConfigError
 from pipelines.settings import Settings
 
 
@@ -71,20 +67,3 @@ def named(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:
     origin = "cutoff" if "cutoff" in frame.columns else "origin"
     steps = "horizon" if "horizon" in frame.columns else "periods"
     return keys.hstack(frame.drop("series").with_columns(period=panel.grid.labels(pl.col(origin) + pl.col(steps))))
-
-
-def write_whole(frame: pl.DataFrame, out: Path) -> None:
-    """Write whole or not at all: a temporary file beside the target, renamed when it is complete."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}.", delete=False) as file:
-            temporary = Path(file.name)
-        try:
-            frame.write_parquet(temporary)
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"The file cannot be written: {error.strerror}.", file=out, remedy="choose another --out"
-        ) from error

@@ -11,7 +11,8 @@ import polars as pl
 
 from features.calendar import Grid
 from features.tables import TABLES
-from pipelines.errors import NotEnoughDataError, PurveyError
+from pipelines.errors import NotEnoughDataError
+from pipelines.files import write_frame
 from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
@@ -73,14 +74,14 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
     schema = TABLES["replenishment"].schema_with(dict(orders.schema), tuple(settings.demand.series))
     orders = schema.validate(orders)
     if out is not None:
-        _write_file(orders, Path(out))
+        write_frame(orders, Path(out))
         summary.wrote[str(out)] = orders.height
     else:
         if made_up:
             for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
                 lake.replace(name, frame)
                 summary.wrote[name] = frame.height
-        summary.changed = _write_day(lake, orders, day, settings)
+        summary.changed = lake.replace_where("replenishment", orders, {"as_of": day}).changed > 0
         summary.wrote["replenishment"] = orders.height
     summary.read = lake.versions(["forecasts", "lead_time_demand", *(() if made_up else _SNAPSHOTS)])
     _tell(summary, proposal, situation, settings)
@@ -174,28 +175,6 @@ def _snapshots(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFra
         for name in _SNAPSHOTS
     )
     return stock, open_supply, terms
-
-
-def _write_day(lake: Lake, orders: pl.DataFrame, as_of: date, settings: Settings) -> bool:
-    """Put the day's lines into the lake; a line of an earlier run of the same day that is no more goes."""
-    keys = TABLES["replenishment"].keys(tuple(settings.demand.series))
-    if lake.exists("replenishment"):
-        before = lake.read("replenishment")
-        gone = before.filter(pl.col("as_of") == as_of).join(orders, on=keys, how="anti")
-        if gone.height:
-            kept = before.join(gone, on=keys, how="anti").join(orders, on=keys, how="anti")
-            return lake.replace("replenishment", pl.concat([kept, orders.select(kept.columns)])).changed > 0
-    return lake.merge("replenishment", orders, keys).changed > 0
-
-
-def _write_file(orders: pl.DataFrame, file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        orders.write_parquet(file)
-    except OSError as error:
-        raise PurveyError(
-            f"The orders cannot be written: {error}", file=file, remedy="check the path, free space and permissions"
-        ) from error
 
 
 def _tell(summary: Summary, proposal: Proposal, situation: Situation, settings: Settings) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from datetime import date
 
 import polars as pl
 import pytest
@@ -138,3 +139,25 @@ def test_a_full_disk_leaves_the_table_as_it_was(lake):
     assert done.stdout.startswith("LakeError")
     assert "What it held before is untouched" in done.stdout
     assert lake.read("order_lines").equals(ORDERS)
+
+
+def test_replacing_one_day_leaves_the_others_and_no_ghosts(lake):
+    def day(number, *products):
+        rows = {"as_of": [date(2024, 1, number)] * len(products), "product_id": list(products)}
+        return pl.DataFrame(rows, schema={"as_of": pl.Date, "product_id": pl.String})
+
+    for frame in (day(1, "a", "b"), day(2, "a", "b")):
+        lake.replace_where("replenishment", frame, {"as_of": frame["as_of"][0]})
+    written = lake.replace_where("replenishment", day(2, "b", "c"), {"as_of": date(2024, 1, 2)})
+    assert lake.read("replenishment").sort("as_of", "product_id").rows() == [
+        *day(1, "a", "b").rows(),
+        *day(2, "b", "c").rows(),
+    ]
+    again = lake.replace_where("replenishment", day(2, "c", "b"), {"as_of": date(2024, 1, 2)})
+    assert (again.changed, again.version) == (0, written.version)
+
+
+def test_a_replacement_with_other_columns_replaces_the_table(lake):
+    lake.replace_where("evaluation", pl.DataFrame({"capability": ["it's"], "a": [1]}), {"capability": "it's"})
+    lake.replace_where("evaluation", pl.DataFrame({"capability": ["it's"], "b": [2]}), {"capability": "it's"})
+    assert lake.read("evaluation").rows() == [("it's", 2)]
