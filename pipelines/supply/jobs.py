@@ -17,9 +17,9 @@ from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply.illustration import illustrate
-from pipelines.supply.replenishment import Proposal, Situation, replenishment
+from pipelines.supply.prices import selling_prices
+from pipelines.supply.replenishment import PROPOSED, Proposal, Situation, replenishment
 
-_PRICE_PERIOD = "365d"
 _TOP_LINES = 10
 
 
@@ -27,7 +27,8 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
     """Propose what to order at the opening of a day.
 
     Uses the newest forecasts issued on or before that day. Without `out` the lines replace those proposed for the same
-    day before (running twice changes nothing); with `out` they are written to that file and nowhere else.
+    day before (running twice changes nothing), but for those a person has decided on since; with `out` they are
+    written to that file and nowhere else.
 
     Args:
         settings: The shop.
@@ -81,8 +82,12 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
             for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
                 lake.replace(name, frame)
                 summary.wrote[name] = frame.height
+        kept = _decided(lake, orders, day)
+        orders = pl.concat([kept, orders.join(kept, on=settings.demand.series, how="anti")])
         summary.changed = lake.replace_where("replenishment", orders, {"as_of": day}).changed > 0
         summary.wrote["replenishment"] = orders.height
+        if kept.height:
+            summary.notes.append(f"{kept.height} lines of the day are decided already and stay as they are.")
     summary.read = lake.versions(["forecasts", "lead_time_demand", *(() if made_up else _SNAPSHOTS)])
     _tell(summary, proposal, situation, settings)
     return summary
@@ -101,48 +106,12 @@ def run_name(situation: Situation, settings: Settings) -> str:
     return f"{situation.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
 
 
-def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
-    """Mean selling price of each series over the year before a day, or over all time where it sold nothing in it.
-
-    Returns:
-        Key columns and `price`; no row where no price is known.
-    """
-    keys = settings.demand.series
-    for table, at, weight, price in (
-        ("demand", pl.col("period"), "quantity", "price"),
-        (
-            "order_lines",
-            pl.col("ordered_at").dt.convert_time_zone(settings.timezone).dt.date(),
-            "quantity",
-            "unit_price",
-        ),
-    ):
-        if not lake.exists(table):
-            continue
-        rows = lake.scan(table)
-        columns = rows.collect_schema().names()
-        if not {*keys, price} <= set(columns):
-            continue
-        if "kind" in columns:
-            rows = rows.filter(pl.col("kind") == "sale")
-        recent = pl.col("at") >= pl.lit(as_of).dt.offset_by(f"-{_PRICE_PERIOD}")
-        found = (
-            rows.with_columns(at=at)
-            .filter(pl.col("at") < as_of, pl.col(price) > 0, pl.col(weight) > 0)
-            .with_columns(weight=pl.when(recent).then(pl.col(weight)))
-            .group_by(keys)
-            .agg(
-                lately=(pl.col(price) * pl.col("weight")).sum() / pl.col("weight").sum(),
-                ever=(pl.col(price) * pl.col(weight)).sum() / pl.col(weight).sum(),
-            )
-            .select(*keys, price=pl.coalesce(pl.col("lately").fill_nan(None), "ever"))
-            .collect()
-            .sort(keys)
-        )
-        if found.height:
-            return found.with_columns(pl.col("price").round(6))
-    types = lake.scan("lead_time_demand").collect_schema()
-    return pl.DataFrame(schema={**{key: types[key] for key in keys}, "price": pl.Float64()})
+def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The lines of a day, in the columns of the new ones, whose state is no longer `proposed`."""
+    if not lake.exists("replenishment") or set(lake.scan("replenishment").collect_schema()) != set(orders.columns):
+        return orders.clear()
+    lines = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("state") != PROPOSED)
+    return lines.select(orders.columns).collect()
 
 
 def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame]:

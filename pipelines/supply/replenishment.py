@@ -18,6 +18,7 @@ from pipelines.supply.outlook import outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.terms import complete_terms
 
+PROPOSED = "proposed"  # the state of a line nobody has decided on yet
 _NEVER = 1e9  # periods: later than any window
 
 
@@ -179,7 +180,7 @@ def _table(facts: pl.DataFrame, situation: Situation, *, keys: list[str], run: s
         order_by=pl.when(pl.col("quantity") > 0).then(as_of),
         receive_on=pl.when(pl.col("quantity") > 0).then(as_of + pl.duration(days=lead_days)).cast(pl.Date),
         illustrative=pl.col("illustrative") | pl.col("stock_illustrative"),
-        state=pl.lit("proposed"),
+        state=pl.lit(PROPOSED),
         run=pl.lit(run),
         model_version=pl.lit(", ".join(versions)),
     ).select(*keys, *(pl.col(name) if name != "drivers" else drivers(currency).alias("drivers") for name in columns))

@@ -94,6 +94,27 @@ def test_new_stock_of_the_same_day_replaces_its_lines_and_keeps_other_days(shop)
     assert any("2 series have a forecast but no stock record" in note for note in summary.notes)
 
 
+def test_lines_somebody_has_decided_on_are_not_proposed_again(shop):
+    made = shop()
+    made.forecast()
+    made.stock(3)
+    replenish(made.settings, made.lake)
+    chosen = pl.col("product_id") == "P002"
+    edited = made.lake.read("replenishment").with_columns(
+        state=pl.when(chosen).then(pl.lit("approved")).otherwise("state"),
+        quantity=pl.when(chosen).then(123.0).otherwise("quantity"),
+    )
+    made.lake.replace("replenishment", edited)
+    made.terms(supplier_id="S2")
+    summary = replenish(made.settings, made.lake)
+    orders = made.lake.read("replenishment")
+    assert orders.height == orders["product_id"].n_unique() == 6
+    assert orders.filter(chosen).select("quantity", "state", "supplier_id").rows() == [(123.0, "approved", "supplier")]
+    assert orders.filter(~chosen)["supplier_id"].unique().to_list() == ["S2"]
+    assert "1 lines of the day are decided already and stay as they are." in summary.notes
+    assert not replenish(made.settings, made.lake).changed
+
+
 def test_stock_without_forecast_is_reported(shop):
     made = shop()
     made.forecast()
