@@ -6,14 +6,15 @@ import os
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from pipelines.errors import PurveyError
     from pipelines.settings import Settings
+    from pipelines.steps import Shop
     from pipelines.summary import Summary
-    from pipelines.workflow import Shop
 
 # Libraries that would report home are told not to, before any of them is imported.
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -56,9 +57,9 @@ def run(
 
     shop = _shop(config, sample, as_json)
 
-    def told(name: str, summary: Summary | None, seconds: float) -> None:
+    def told(name: str, result: str, summary: Summary | None, seconds: float) -> None:
         if not as_json:
-            print_step(name, summary, seconds)
+            print_step(name, result, summary, seconds)
 
     done = workflow.run(shop, again=again, told=told)
     if as_json:
@@ -184,9 +185,16 @@ def replenish(
 ) -> None:
     """Propose orders from the forecasts, the stock and the supply terms."""
     from pipelines.supply import jobs
+    from pipelines.workflow import locked
 
     shop = _shop(config, sample, as_json)
-    _print(jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of), out=out), as_json)
+    if out is not None:
+        summary = jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of), out=out)
+    else:
+        with locked(shop.settings):
+            shop.lake.migrate()
+            summary = jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of))
+    _print(summary, as_json)
 
 
 # -- releases and serving ------------------------------------------------------------------------------------------
@@ -210,14 +218,10 @@ def releases(config: Config = HERE, sample: Sample = False, as_json: Json = Fals
 @app.command()
 def rollback(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
     """Make the previous release current again; model aliases follow it."""
-    from pipelines.release import rollback
     from pipelines.summary import Summary
-    from pipelines.workflow import locked
+    from pipelines.workflow import rollback
 
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        now = rollback(shop.settings.releases_dir)
-        shop.tracker.repair(now.model_versions)
+    now = rollback(_shop(config, sample, as_json))
     _print(Summary("rollback", wrote={"current_release": now.id, "champions": now.model_versions}), as_json)
 
 
@@ -277,12 +281,14 @@ def keys_revoke(
     prefix: Annotated[str, typer.Argument(help="The part before the dot.")],
     config: Config = HERE,
     sample: Sample = False,
+    as_json: Json = False,
 ) -> None:
     """Make a key useless at once."""
+    from pipelines.summary import Summary
     from serving.auth import revoke_key
 
     revoke_key(_settings(config, sample), prefix)
-    print(f"{prefix} is revoked.")
+    _print(Summary("keys revoke", wrote={"revoked": prefix}), as_json)
 
 
 @app.command()
@@ -333,6 +339,7 @@ def quarantine_replay(config: Config = HERE, sample: Sample = False, as_json: Js
 
     shop = _shop(config, sample, as_json)
     with locked(shop.settings):
+        shop.lake.migrate()
         summary = jobs.quarantine_replay(shop.settings, shop.lake)
     _print(summary, as_json)
 
@@ -401,8 +408,8 @@ def _settings(config: Path, sample: bool) -> Settings:
 
 
 def _shop(config: Path, sample: bool, as_json: bool) -> Shop:
+    from pipelines.steps import Shop
     from pipelines.summary import be_quiet
-    from pipelines.workflow import Shop
 
     if as_json:
         be_quiet()
@@ -418,11 +425,11 @@ def _capability(verb: str, what: str) -> list[str]:
 
 
 def _run_steps(names: list[str], config: Path, sample: bool, as_json: bool) -> None:
-    from pipelines import workflow
+    from pipelines import steps, workflow
     from pipelines.printing import print_json, print_summary
 
     shop = _shop(config, sample, as_json)
-    done = workflow.run(shop, steps=workflow.steps_named(names), again=True)
+    done = workflow.run(shop, steps=steps.steps_named(names), again=True)
     if as_json:
         print_json([summary.as_dict() for summary in done.summaries])
     else:
@@ -441,20 +448,31 @@ def _date(day: datetime | None) -> date | None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run one command; errors a user can mend are printed in words, with the exit code of their kind."""
-    from pipelines.errors import PurveyError
+    """Run one command; errors a user can mend are said in words, with the exit code of their kind."""
+    from pipelines.errors import OutputError, PurveyError
 
     try:
         return app(args=arguments)
     except PurveyError as error:
-        print(f"purvey: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        _fail(error, arguments)
     except BrokenPipeError:
         sys.stderr.close()  # the reader has seen enough
         raise SystemExit(0) from None
+    except OSError as error:
+        _fail(OutputError(f"The system refused: {error}.", remedy="check free space and permissions"), arguments)
     except KeyboardInterrupt:
         print("purvey: stopped; run the same command again to go on", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _fail(error: PurveyError, arguments: list[str] | None) -> NoReturn:
+    if "--json" in (sys.argv if arguments is None else arguments):
+        from pipelines.printing import as_json
+
+        print(as_json({"error": error.message, **error.where, "remedy": error.remedy}), file=sys.stderr)
+    else:
+        print(f"purvey: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

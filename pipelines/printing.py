@@ -15,8 +15,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from pipelines.steps import Shop
     from pipelines.summary import Summary
-    from pipelines.workflow import Run, Shop
+    from pipelines.workflow import Run
 
 WIDTH_WITHOUT_TERMINAL = 120
 MOST_ROWS = 20
@@ -32,14 +33,19 @@ def _console() -> Console:
 
 def print_json(content: object) -> None:
     """Print plain data as one JSON document."""
+    _console().out(as_json(content), highlight=False)
+
+
+def as_json(content: object) -> str:
+    """Plain data as one JSON document."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    _console().out(orjson.dumps(content, default=str, option=options).decode(), highlight=False)
+    return orjson.dumps(content, default=str, option=options).decode()
 
 
-def print_step(name: str, summary: Summary | None, seconds: float) -> None:
+def print_step(name: str, result: str, summary: Summary | None, seconds: float) -> None:
     """One line when a step of the flow has ended."""
-    if summary is None or not summary.changed:
-        _console().print(f"  {name:<16} nothing new")
+    if summary is None or result != "done":
+        _console().print(f"  {name:<16} {result}")
         return
     wrote = ", ".join(f"{key} {_short(value)}" for key, value in summary.wrote.items())
     _console().print(f"  {name:<16} {seconds:6.1f} s   {wrote}")

@@ -7,14 +7,16 @@ nearest valid one. Secrets never stand in the file: they are read from the envir
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipelines.errors import ConfigError
 
@@ -87,6 +89,7 @@ class Ingest(Section):
 class Demand(Section):
     """What is forecast, and how far."""
 
+    enabled: bool = True
     series: list[str] = ["product_id"]
     frequency: Literal["day", "week", "month"] = "week"
     period_label: Literal["start", "end"] = "start"
@@ -118,6 +121,7 @@ class Demand(Section):
 class Customers(Section):
     """How customers are judged: repeat buyers (transactional) or subscribers (contractual)."""
 
+    enabled: bool = True
     kind: Literal["transactional", "contractual"] = "transactional"
     period_days: int = Field(default=7, ge=1)
     churn_horizon_days: int = Field(default=91, ge=1)
@@ -168,14 +172,49 @@ class Monitoring(Section):
     sample_rows: int = Field(default=20_000, ge=100)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+        (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Serving(Section):
-    """The API."""
+    """The API.
+
+    Attributes:
+        public_url: Where people and programs reach the API through a TLS proxy, `https://` and a host. A proxy on this
+            machine makes strangers look like visitors from here; once this is set nobody counts as local, the cookie
+            travels over TLS only, forms are taken from this address alone, and there is no demo key.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     stale_after_days: float = Field(default=8, gt=0)
     keep_releases: int = Field(default=5, ge=2)
     state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
+    public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")
+
+    @field_validator("public_url")
+    @classmethod
+    def _as_browsers_say_it(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        found = re.fullmatch(r"https://([^\s/?#@]+)/?", url.lower())
+        if not found:
+            raise ValueError("should be https:// and a host, without a path, e.g. https://purvey.example.com")
+        return f"https://{found[1].removesuffix(':443')}"
+
+    @property
+    def on_this_machine_only(self) -> bool:
+        """Whether nobody else can reach the server: it listens on loopback, and no proxy brings strangers in."""
+        return self.public_url is None and is_loopback(self.host)
 
 
 class Tracking(Section):
@@ -293,28 +332,28 @@ class Settings(BaseSettings):
         prefix = "PURVEY_STORAGE_"
         return {name[len(prefix) :].lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
 
+    def served_at(self, host: str, port: int) -> Settings:
+        """The same shop, served at another address."""
+        return self.model_copy(update={"serving": self.serving.model_copy(update={"host": host, "port": port})})
+
     def has(self, table: str) -> bool:
         """Whether a source brings this table."""
         return any(source.table == table for source in self.sources)
 
     @property
     def forecasts_demand(self) -> bool:
-        """Whether there is demand to forecast: totals, or order lines unless only customers are asked for."""
-        return self.has("demand") or (self.has("order_lines") and self._asked_for("demand"))
+        """Whether there is demand to forecast: totals, or order lines."""
+        return self.demand.enabled and (self.has("demand") or self.has("order_lines"))
 
     @property
     def judges_customers(self) -> bool:
-        """Whether there are customers to judge."""
-        return self.has("contracts") or (self.has("order_lines") and self._asked_for("customers"))
+        """Whether there are customers to judge by what they buy."""
+        return self.customers.enabled and self.customers.kind == "transactional" and self.has("order_lines")
 
     @property
     def replenishes(self) -> bool:
         """Whether there is stock to replenish, real or illustrative."""
         return self.has("stock") or self.supply.illustrative is not None
-
-    def _asked_for(self, section: str) -> bool:
-        named = self.model_fields_set & {"demand", "customers"}
-        return not named or section in named
 
 
 def load_settings(path: str | Path, **overrides: Any) -> Settings:
@@ -341,10 +380,15 @@ def load_settings(path: str | Path, **overrides: Any) -> Settings:
         raise ConfigError(f"The configuration is not readable YAML: {error}", file=file) from error
     if not isinstance(content, dict):
         raise ConfigError("The configuration is not a set of `key: value` lines.", file=file)
+    nameless = [key for key in content if not isinstance(key, str)]
+    if nameless:
+        raise ConfigError(f"A key of the configuration is no name: {nameless[0]!r}.", file=file)
     try:
         settings = Settings(**(content | overrides))
     except ValidationError as error:
         raise ConfigError(_explain(error), file=file, remedy="see configs/template.yaml for every key") from error
+    except SettingsError as error:
+        raise ConfigError(f"A PURVEY_… environment variable cannot be understood: {error}.") from error
     settings._file = file.resolve()
     return settings
 

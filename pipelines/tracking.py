@@ -200,9 +200,8 @@ class Tracker:
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
             mlflow.set_experiment(self._experiment)
-        with mlflow.start_run(
-            run_name=job, tags={"job": job, "code_version": code_version()}, log_system_metrics=False
-        ):
+        tags = {"job": job, "code_version": code_version()}
+        with understood(self.uri), mlflow.start_run(run_name=job, tags=tags, log_system_metrics=False):
             run = Run(self, mlflow.active_run().info.run_id)
             run.log_parameters(parameters)
             self._client.log_text(run.id, "\n".join(requirements()), "requirements.txt")

@@ -85,11 +85,31 @@ def test_object_storage_keeps_local_state_apart(tmp_path, monkeypatch):
     assert settings.storage_options == {"aws_region": "eu-west-1"}
 
 
-def test_what_a_shop_is_asked_for_follows_from_its_sections(tmp_path):
-    neither = load_settings(written(tmp_path))
-    only_customers = load_settings(written(tmp_path, customers={}))
-    assert (neither.forecasts_demand, neither.judges_customers) == (True, True)
-    assert (only_customers.forecasts_demand, only_customers.judges_customers) == (False, True)
+def test_order_lines_give_demand_and_customers_unless_switched_off(tmp_path, monkeypatch):
+    def asked(**changes):
+        settings = load_settings(written(tmp_path, **changes))
+        return settings.forecasts_demand, settings.judges_customers
+
+    totals = [{"table": "demand", "path": "demand.parquet"}]
+    assert asked() == asked(demand={"horizon": 3}) == asked(customers={}) == (True, True)
+    assert asked(demand={"enabled": False}) == (False, True)
+    assert asked(customers={"enabled": False}) == (True, False)
+    assert asked(sources=totals) == (True, False)
+    monkeypatch.setenv("PURVEY_DEMAND__HORIZON", "13")
+    assert asked() == (True, True)
+
+
+@pytest.mark.parametrize(("name", "value"), [("PURVEY_DEMAND", "foo"), ("PURVEY_SOURCES", "[")])
+def test_an_environment_variable_that_is_no_setting_is_said_in_words(tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError):
+        load_settings(written(tmp_path))
+
+
+def test_a_key_that_is_no_name_is_said_in_words(tmp_path):
+    (tmp_path / "shop.yaml").write_text("2024: x")
+    with pytest.raises(ConfigError, match="no name: 2024"):
+        load_settings(tmp_path)
 
 
 def test_the_shipped_configurations_are_valid():
