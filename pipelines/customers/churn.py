@@ -9,21 +9,20 @@ prior worth one year: half of what one year showed, two thirds of what two years
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from features.customers import FEATURES
+from pipelines.customers import boosting
 from pipelines.customers.btyd import BetaGeometric
 from pipelines.customers.calibration import MonotoneCurve, level_shift, log_odds
-from pipelines.customers.moments import BTYD_FEATURES, YEAR_DAYS, Past, ages, keyed, threads_for, with_btyd
+from pipelines.customers.moments import YEAR_DAYS, Past, ages, keyed, with_btyd
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -93,48 +92,23 @@ class ChurnModel:
 
     def to_dir(self, folder: Path) -> None:
         """Write `model.json` and, where there are trees, `trees.txt`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        facts = {
-            "class": "pipelines.customers.churn:ChurnModel",
-            "btyd": self.btyd.as_dict(),
-            "horizon_days": self.horizon_days,
-            "period_days": self.period_days,
-            "shift": self.shift,
-            "season": self.season,
-            "anchored_on": self.anchored_on.isoformat(),
-            "trees": self.booster is not None,
-        }
-        (folder / "model.json").write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
-        if self.booster is not None:
-            self.booster.save_model(str(folder / "trees.txt"))
+        facts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "booster"}
+        facts |= {"btyd": self.btyd.as_dict(), "anchored_on": self.anchored_on.isoformat()}
+        boosting.write(folder, facts | {"class": "pipelines.customers.churn:ChurnModel"}, self.booster)
 
     @classmethod
     def from_dir(cls, folder: Path) -> ChurnModel:
         """Read what `to_dir` wrote."""
-        facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        booster = None
-        if facts["trees"]:
-            import lightgbm as lgb
-
-            booster = lgb.Booster(model_file=str(folder / "trees.txt"))
-        return cls(
-            btyd=BetaGeometric(**facts["btyd"]),
-            booster=booster,
-            horizon_days=facts["horizon_days"],
-            period_days=facts["period_days"],
-            shift=facts["shift"],
-            season=facts["season"],
-            anchored_on=date.fromisoformat(facts["anchored_on"]),
-        )
+        facts, booster = boosting.read(folder)
+        facts |= {"btyd": BetaGeometric(**facts["btyd"]), "anchored_on": date.fromisoformat(facts["anchored_on"])}
+        return cls(booster=booster, **facts)
 
     def _log_odds(self, rows: pl.DataFrame) -> Floats:
         features = with_btyd(rows, self.btyd, self.periods)
         odds = log_odds(features["p_no_order"].to_numpy())
         if self.booster is None:
             return odds
-        matrix = features.select(self.booster.feature_name()).cast(pl.Float64).to_numpy()
-        added = self.booster.predict(matrix, raw_score=True, num_threads=threads_for(rows.height, 0))
-        return odds + TREES_SHARE * np.asarray(added)
+        return odds + TREES_SHARE * boosting.predict(self.booster, features, raw=True)
 
 
 def fit(past: Past, *, trees: int, seed: int, threads: int) -> ChurnModel:
@@ -188,31 +162,11 @@ def _grow(past: Past, *, trees: int, seed: int, threads: int) -> lgb.Booster | N
     outcomes = [past.churned(day) for day in days]
     if not days or min(len(np.unique(outcome)) for outcome in outcomes) < 2:
         return None
-    import lightgbm as lgb
-
     starts = []
     for day, outcome in zip(days, outcomes, strict=True):
         odds = log_odds(past.moment(day).no_order)
         starts.append(odds + level_shift(odds, float(outcome.mean())))
-    names = [*FEATURES, *BTYD_FEATURES]
-    matrix = pl.concat([past.moment(day).features() for day in days]).select(names).cast(pl.Float64).to_numpy()
-    data = lgb.Dataset(matrix, np.concatenate(outcomes), init_score=np.concatenate(starts), feature_name=names)
-    return lgb.train(_parameters(len(matrix), seed=seed, threads=threads), data, num_boost_round=trees)
-
-
-def _parameters(rows: int, *, seed: int, threads: int) -> dict[str, Any]:
-    return {
-        "objective": "binary",
-        "learning_rate": 0.04,
-        "num_leaves": 12,
-        "min_data_in_leaf": max(5, min(80, rows // 50)),
-        "lambda_l2": 10.0,
-        "feature_fraction": 0.5,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": seed,
-        "num_threads": threads_for(rows, threads),
-        "verbosity": -1,
-    }
+    target, start = np.concatenate(outcomes), np.concatenate(starts)
+    return boosting.grow(
+        past, days, target, {"objective": "binary"}, trees=trees, seed=seed, threads=threads, start=start
+    )

@@ -119,11 +119,6 @@ class Past:
         return True
 
 
-def threads_for(rows: int, threads: int) -> int:
-    """Threads that pay: on small data they would spend their time waiting for one another."""
-    return threads if rows > 200_000 else 1
-
-
 def ages(rows: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
     """x, t_x and T of the rows of a snapshot, as arrays."""
     x, recency, age = (rows[name].cast(pl.Float64).to_numpy() for name in ("frequency", "recency", "T"))

@@ -8,19 +8,18 @@ expectation turned out to be worth, relative to it: its 10th and 90th percentile
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.customers import FEATURES
+from pipelines.customers import boosting
 from pipelines.customers.btyd import BetaGeometric, GammaGamma, fit_gamma_gamma
-from pipelines.customers.moments import BTYD_FEATURES, Past, ages, keyed, threads_for, with_btyd
+from pipelines.customers.moments import Past, ages, keyed, with_btyd
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -100,27 +99,17 @@ class ValueModel:
 
     def to_dir(self, folder: Path) -> None:
         """Write `model.json` and, where there are trees, `trees.txt`."""
-        folder.mkdir(parents=True, exist_ok=True)
         facts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "booster"}
-        facts |= {"btyd": self.btyd.as_dict(), "spending": self.spending.as_dict(), "trees": self.booster is not None}
-        facts["class"] = "pipelines.customers.value:ValueModel"
-        (folder / "model.json").write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
-        if self.booster is not None:
-            self.booster.save_model(str(folder / "trees.txt"))
+        facts |= {"btyd": self.btyd.as_dict(), "spending": self.spending.as_dict()}
+        boosting.write(folder, facts | {"class": "pipelines.customers.value:ValueModel"}, self.booster)
 
     @classmethod
     def from_dir(cls, folder: Path) -> ValueModel:
         """Read what `to_dir` wrote."""
-        facts: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        booster = None
-        if facts.pop("trees"):
-            import lightgbm as lgb
-
-            booster = lgb.Booster(model_file=str(folder / "trees.txt"))
-        del facts["class"]
+        facts, booster = boosting.read(folder)
+        facts |= {"btyd": BetaGeometric(**facts["btyd"]), "spending": GammaGamma(**facts["spending"])}
         facts |= {name: tuple(facts[name]) for name in ("expectations", "low", "high")}
-        btyd, spending = BetaGeometric(**facts.pop("btyd")), GammaGamma(**facts.pop("spending"))
-        return cls(btyd, spending, booster, **facts)
+        return cls(booster=booster, **facts)
 
     def _value(self, rows: pl.DataFrame) -> Floats:
         revenue = self.expected_revenue(rows)
@@ -203,9 +192,7 @@ def _at(
 
 def _ranked(model: ValueModel, rows: pl.DataFrame) -> Floats:
     assert model.booster is not None
-    features = with_btyd(rows, model.btyd, model.taught_days / model.period_days)
-    matrix = features.select(model.booster.feature_name()).cast(pl.Float64).to_numpy()
-    return np.asarray(model.booster.predict(matrix, num_threads=threads_for(rows.height, 0)))
+    return boosting.predict(model.booster, with_btyd(rows, model.btyd, model.taught_days / model.period_days))
 
 
 def _rescaled(model: ValueModel, rows: pl.DataFrame) -> ValueModel:
@@ -228,26 +215,7 @@ def _with_interval(model: ValueModel, past: Past, day: date) -> ValueModel:
 
 
 def _grow(past: Past, days: list[date], *, trees: int, seed: int, threads: int) -> lgb.Booster:
-    import lightgbm as lgb
-
-    names = [*FEATURES, *BTYD_FEATURES]
-    matrix = pl.concat([past.moment(day).features() for day in days]).select(names).cast(pl.Float64).to_numpy()
     spend = np.concatenate([past.outcome(day)["spend"].clip(0).to_numpy() for day in days])
     target = np.minimum(spend, np.quantile(spend, WINSOR))
-    parameters = {
-        "objective": "tweedie",
-        "tweedie_variance_power": 1.3,
-        "learning_rate": 0.04,
-        "num_leaves": 12,
-        "min_data_in_leaf": max(5, min(80, len(target) // 50)),
-        "lambda_l2": 10.0,
-        "feature_fraction": 0.5,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": seed,
-        "num_threads": threads_for(len(target), threads),
-        "verbosity": -1,
-    }
-    return lgb.train(parameters, lgb.Dataset(matrix, target, feature_name=names), num_boost_round=trees)
+    objective = {"objective": "tweedie", "tweedie_variance_power": 1.3}
+    return boosting.grow(past, days, target, objective, trees=trees, seed=seed, threads=threads)
