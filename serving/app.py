@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.store = store
     app.state.metrics = metrics
+    app.state.serving = settings.serving
     for noun in _NOUNS:
         app.include_router(noun.routes(settings.demand.series))
     app.include_router(pages.routes(settings))
@@ -60,8 +61,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
     app.state.keyring = ring
     store.refresh()
     _say(store)
-    noticed = _Noticing(store, ring)
-    watching = asyncio.create_task(store.watch(noticed))
+    watching = asyncio.create_task(store.watch(_Changes(store), ring.note_uses))
     try:
         yield
     finally:
@@ -71,16 +71,14 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
         ring.close()
 
 
-class _Noticing:
-    """Called after each look at `current`: logs changes, writes down when keys were used."""
+class _Changes:
+    """Called after each look at `current`: logs what has changed."""
 
-    def __init__(self, store: Store, ring: Keyring) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._ring = ring
         self._last = _state(store)
 
     def __call__(self) -> None:
-        self._ring.note_uses()
         if _state(self._store) != self._last:
             self._last = _state(self._store)
             _say(self._store)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +23,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from pipelines.errors import AccessError
-from pipelines.settings import Settings
+from pipelines.settings import Serving, Settings, is_loopback
 from serving.problems import Problem
 
 SCOPES: dict[str, str] = {
@@ -39,6 +38,8 @@ READING = [scope for scope in SCOPES if scope != "admin"]
 DEMO_HOURS = 24
 SESSION_HOURS = 12
 COOKIE = "purvey_session"
+_PROXY_HEADERS = {"forwarded", "via", "x-real-ip"}
+_BUSY_SECONDS = 5.0
 _LAYOUT = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS keys (
@@ -89,7 +90,16 @@ def create_key(settings: Settings, *, name: str, scopes: Sequence[str], days: in
 
 
 def demo_key(settings: Settings) -> str:
-    """A fresh key that reads everything, for 24 hours, from this machine only. It replaces the earlier one."""
+    """A fresh key that reads everything, for 24 hours, from this machine only. It replaces the earlier one.
+
+    Raises:
+        AccessError: Others than this machine can reach the server, so that nobody counts as local.
+    """
+    if not settings.serving.on_this_machine_only:
+        raise AccessError(
+            "There is no demo key for a server that others can reach (serving.public_url or host says so).",
+            remedy="make a key with `purvey keys create`",
+        )
     with closing(Keyring(settings)) as ring:
         return ring.add("demo", READING, timedelta(hours=DEMO_HOURS), demo=True)
 
@@ -122,12 +132,13 @@ class Keyring:
     """
 
     def __init__(self, settings: Settings) -> None:
-        file = settings.api_dir / "access.db"
+        self._file = file = settings.api_dir / "access.db"
         try:
             settings.api_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._connection = sqlite3.connect(file, timeout=20, check_same_thread=False, isolation_level=None)
+            self._connection = sqlite3.connect(
+                file, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
+            )
             self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA foreign_keys=ON")
             layout = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if layout < _LAYOUT:
                 self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={_LAYOUT}; COMMIT;")
@@ -137,10 +148,12 @@ class Keyring:
             self._connection.close()
             raise AccessError("The keys were written by a newer program.", file=file, remedy="install a newer purvey")
         self._used: dict[str, str] = {}
+        self._noted: dict[str, str] = {}
 
     def close(self) -> None:
         """Write what is pending and let go of the file."""
-        self.note_uses()
+        with suppress(sqlite3.Error):
+            self.note_uses()
         self._connection.close()
 
     def add(self, name: str, scopes: Sequence[str], valid: timedelta, *, demo: bool = False) -> str:
@@ -152,11 +165,10 @@ class Keyring:
             "INSERT INTO keys (prefix, secret_sha256, name, scopes, created_at, expires_at, loopback_only, demo)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         )
-        self._connection.execute("BEGIN IMMEDIATE")
-        if demo:
-            self._connection.execute("DELETE FROM keys WHERE demo")
-        self._connection.execute(insert, row)
-        self._connection.execute("COMMIT")
+        with self._writing() as connection:
+            if demo:
+                connection.execute("DELETE FROM keys WHERE demo")
+            connection.execute(insert, row)
         return f"{prefix}.{secret}"
 
     def rows(self) -> list[dict[str, Any]]:
@@ -173,7 +185,9 @@ class Keyring:
         Raises:
             AccessError: There is no such key.
         """
-        if not self._connection.execute("DELETE FROM keys WHERE prefix = ?", (prefix,)).rowcount:
+        with self._writing() as connection:
+            found = connection.execute("DELETE FROM keys WHERE prefix = ?", (prefix,)).rowcount
+        if not found:
             raise AccessError(f"There is no key {prefix}.", remedy="purvey keys list shows the prefixes")
 
     def of_key(self, key: str, *, local: bool) -> Access | None:
@@ -184,9 +198,10 @@ class Keyring:
     def open_session(self, access: Access) -> str:
         """A fresh token for a cookie; only its hash is kept."""
         token, now = secrets.token_urlsafe(32), datetime.now(UTC)
-        self._connection.execute("DELETE FROM sessions WHERE expires_at <= ?", (_text(now),))
         row = (_sha256(token), access.prefix, _text(now + timedelta(hours=SESSION_HOURS)))
-        self._connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", row)
+        with self._writing() as connection:
+            connection.execute("DELETE FROM sessions WHERE expires_at <= ?", (_text(now),))
+            connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", row)
         return token
 
     def of_session(self, token: str, *, local: bool) -> Access | None:
@@ -196,13 +211,29 @@ class Keyring:
 
     def close_session(self, token: str) -> None:
         """End a session."""
-        self._connection.execute("DELETE FROM sessions WHERE token_sha256 = ?", (_sha256(token),))
+        with self._writing() as connection:
+            connection.execute("DELETE FROM sessions WHERE token_sha256 = ?", (_sha256(token),))
 
     def note_uses(self) -> None:
-        """Write down when keys were last used; collected, so that a request does not wait for the disk."""
-        used, self._used = self._used, {}
-        for prefix, at in used.items():
-            self._connection.execute("UPDATE keys SET last_used_at = ? WHERE prefix = ?", (at, prefix))
+        """Write down when keys were last used; collected, so that a request does not wait for the disk.
+
+        What could not be written is written the next time.
+        """
+        used = self._used.copy()
+        fresh = [(at, prefix) for prefix, at in used.items() if self._noted.get(prefix) != at]
+        if fresh:
+            with self._writing() as connection:
+                connection.executemany("UPDATE keys SET last_used_at = ? WHERE prefix = ?", fresh)
+            self._noted = used
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, on a connection of its own: waiting for the disk here, it holds up no reader there."""
+        with closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
 
     def _find(self, where: str, *values: str, local: bool, secret: str | None = None) -> Access | None:
         row = self._connection.execute(
@@ -223,14 +254,16 @@ class Keyring:
 def is_local(request: Request) -> bool:
     """Whether a request comes from this machine itself and was addressed to it.
 
-    A request that passed a proxy is not local, nor one that names another host: a page elsewhere could otherwise
-    point its own name at 127.0.0.1 and read along (DNS rebinding).
+    Nobody is local once others can reach the server. A request that shows it passed a proxy is not local either (nginx
+    speaks HTTP/1.0 to what is behind it unless told otherwise; no browser does), nor one that names another host: a
+    page elsewhere could otherwise point its own name at 127.0.0.1 and read along (DNS rebinding).
     """
-    if request.client is None or any(f"x-forwarded-{what}" in request.headers for what in ("for", "host")):
+    serving: Serving = request.app.state.serving
+    if request.client is None or not serving.on_this_machine_only or request.scope["http_version"] == "1.0":
         return False
-    if "forwarded" in request.headers or "via" in request.headers:
+    if any(name in _PROXY_HEADERS or name.startswith("x-forwarded-") for name in request.headers):
         return False
-    return _is_loopback(request.client.host) and _is_loopback(_host(request.headers.get("host", "")))
+    return is_loopback(request.client.host) and is_loopback(_host(request.headers.get("host", "")))
 
 
 def access_of(request: Request) -> Access | None:
@@ -279,13 +312,6 @@ def _host(header: str) -> str:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _sha256(text: str) -> str:

@@ -35,6 +35,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     )
     for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = settings.served_at(host, port)
     Keyring(settings).close()
     with _listen(host, port) as listening:
         config = uvicorn.Config(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from features.tables import quantile_of
 from pipelines.errors import PurveyError
 from pipelines.release import CURRENT, Release, verify
 from serving.problems import Problem
+from serving.telemetry import fault
 
 CHECK_SECONDS = 2.0
 # A refused release is looked at again now and then: somebody may have mended it in place.
@@ -35,6 +36,8 @@ class Held:
         self.series: list[str] = list(release.shop.get("series", []))
         self._stale_after_days = stale_after_days
         self._tables = {name: release.table(name) for name in release.tables}
+        # In memory like the tables: the folder may be pruned while this release still answers.
+        self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
         self._only: dict[tuple[str, str], Any] = {}
         self.forecasts = forecasts_by_series(self._tables, self.series)
         if "customer_scores" in self._tables:
@@ -61,6 +64,20 @@ class Held:
             For example `churn 2, demand 3`; None when it has no models.
         """
         return ", ".join(f"{name} {version}" for name, version in sorted(self.release.model_versions.items())) or None
+
+    @property
+    def data_as_of(self) -> date | None:
+        """The last day of the data behind the release: customers are judged as of it, forecasts issued the day after.
+
+        Returns:
+            None when the release has neither.
+        """
+        days = []
+        if self.has("customer_scores"):
+            days.append(self.table("customer_scores")["as_of"].max())
+        if self.has("forecasts"):
+            days.append(self.table("forecasts")["issued_on"].dt.offset_by("-1d").max())
+        return max((day for day in days if isinstance(day, date)), default=None)
 
     def has(self, table: str) -> bool:
         """Whether the release has this table."""
@@ -143,12 +160,18 @@ class Store:
         self.held, self.trouble, self._refused = fresh, None, None
         return True
 
-    async def watch(self, noticed: Callable[[], None]) -> None:
-        """Refresh for ever, beside the requests; `noticed` is called after each look."""
+    async def watch(self, *after: Callable[[], object]) -> None:
+        """Refresh for ever, in a thread beside the requests, and do what comes `after` each look.
+
+        Whatever goes wrong is logged and stops nothing: the next look comes all the same.
+        """
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            await asyncio.to_thread(self.refresh)
-            noticed()
+            for step in (self.refresh, *after):
+                try:
+                    await asyncio.to_thread(step)
+                except Exception as error:
+                    fault(error)
 
 
 def forecasts_by_series(tables: dict[str, pl.DataFrame], keys: list[str]) -> pl.DataFrame | None:

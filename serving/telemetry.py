@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -23,7 +23,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import problems
-from serving.store import Store
+
+if TYPE_CHECKING:
+    from serving.store import Store
 
 log = logging.getLogger("purvey.serving")
 _BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.5)
@@ -43,6 +45,12 @@ def event(name: str, *, level: int = logging.INFO, **facts: Any) -> None:
     if log.isEnabledFor(level):
         said = {"at": datetime.now(UTC), "level": logging.getLevelName(level).lower(), "event": name, **facts}
         log.log(level, "%s", orjson.dumps(said, default=str).decode())
+
+
+def fault(error: Exception, **facts: Any) -> None:
+    """Log where an error happened, not what was in it: messages of exceptions can hold a customer's data."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    event("fault", level=logging.ERROR, error=type(error).__name__, frames=frames[-8:], **facts)
 
 
 class Metrics:
@@ -122,7 +130,7 @@ class Telemetry:
         try:
             await self._app(scope, receive, sending)
         except Exception as error:
-            _log_fault(request, error)
+            fault(error, request_id=request.state.request_id)
             if status:
                 raise
             problem = problems.Problem("unexpected", "Something went wrong on our side; report the request id.")
@@ -131,7 +139,7 @@ class Telemetry:
             self._note(request, status, time.perf_counter() - began)
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
-        route = getattr(request.scope.get("route"), "path", "unmatched")
+        route = getattr(request.scope.get("route"), "path_format", "unmatched")
         self._metrics.observe(_known_method(request.method), route, status, seconds)
         event(
             "request",
@@ -146,15 +154,3 @@ class Telemetry:
 
 def _known_method(method: str) -> str:
     return method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "OTHER"
-
-
-def _log_fault(request: Request, error: Exception) -> None:
-    """Where it happened, not what was in it: messages of exceptions can hold a customer's data."""
-    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    event(
-        "fault",
-        level=logging.ERROR,
-        request_id=request.state.request_id,
-        error=type(error).__name__,
-        frames=frames[-8:],
-    )

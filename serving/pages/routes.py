@@ -4,6 +4,7 @@ On this machine the start page and the docs are open: they hold no personal data
 elsewhere, needs a session, opened by entering a key.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -43,6 +44,7 @@ def routes(settings: Settings) -> APIRouter:
     """
     router = APIRouter(include_in_schema=False)
     render = _renderer(settings)
+    secure = settings.serving.public_url is not None
     static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
 
     @router.get("/")
@@ -74,22 +76,16 @@ def routes(settings: Settings) -> APIRouter:
         if access is None:
             return render("sign_in.html", status=401, access=None, refused=True)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(
-            COOKIE,
-            ring.open_session(access),
-            max_age=SESSION_HOURS * 3600,
-            httponly=True,
-            samesite="strict",
-            secure=request.scope["scheme"] == "https",
-        )
+        token = await asyncio.to_thread(ring.open_session, access)
+        answer.set_cookie(COOKIE, token, max_age=SESSION_HOURS * 3600, httponly=True, samesite="strict", secure=secure)
         return answer
 
     @router.post("/sign-out")
     async def sign_out(request: Request) -> Response:
         _same_site(request)
-        request.app.state.keyring.close_session(request.cookies.get(COOKIE, ""))
+        await asyncio.to_thread(request.app.state.keyring.close_session, request.cookies.get(COOKIE, ""))
         answer = RedirectResponse("/sign-in", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=secure)
         return answer
 
     @router.get("/lists/{name}")
@@ -128,9 +124,9 @@ def routes(settings: Settings) -> APIRouter:
             return _to_sign_in(request)
         require(request, "monitoring:read")
         held: Held = request.app.state.store.now()
-        if name not in held.release.reports:
+        if name not in held.reports:
             raise Problem("not-found", f"There is no report {name}.")
-        content = (held.release.folder / "reports" / name).read_bytes()
+        content = held.reports[name]
         policy = _WITH_SCRIPTS if b"<script" in content.lower() else _WITHOUT_SCRIPTS
         return Response(content, media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": policy})
 
@@ -230,7 +226,10 @@ def _same_site(request: Request) -> None:
         Problem: 403, the form was sent by another site.
     """
     origin = request.headers.get("origin")
-    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+    public = request.app.state.serving.public_url
+    # Behind a proxy the Host header may be the server's own; what the browser shows is public_url.
+    ours = origin == public if public else (origin or "").partition("://")[2] == request.headers.get("host")
+    if origin is not None and not ours:
         raise Problem("not-allowed", "This form was sent by another site.")
 
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from pipelines.errors import AccessError
 from pipelines.settings import Settings
 from serving import auth
 from serving.app import create_app
-from serving.auth import SCOPES, create_key, demo_key, list_keys, revoke_key
-from tests.made_shop import made_release
+from serving.auth import SCOPES, create_key, demo_key, is_local, list_keys, revoke_key
+from tests.made_shop import made_release, made_settings
 from tests.unit.serving.conftest import LOCAL
 
 ELSEWHERE = {"base_url": "http://shop.example.org", "client": ("203.0.113.7", 50_000)}
@@ -172,6 +174,78 @@ def test_the_last_use_is_noted(new_settings: Settings) -> None:
     with TestClient(create_app(new_settings), **LOCAL) as client:
         client.get("/v1/models", headers=bearer(key))
     assert list_keys(new_settings)[0]["last_used_at"] is not None
+
+
+def test_a_locked_file_neither_blocks_requests_nor_loses_uses(
+    new_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_release(new_settings)
+    key = create_key(new_settings, name="order system", scopes=["monitoring:read"])
+    with TestClient(create_app(new_settings), **LOCAL) as client:
+        ring = client.app.state.keyring
+        monkeypatch.setattr(auth, "_BUSY_SECONDS", 0.01)
+        other = sqlite3.connect(new_settings.api_dir / "access.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert client.get("/v1/models", headers=bearer(key)).status_code == 200
+        with pytest.raises(sqlite3.OperationalError):
+            ring.note_uses()
+        assert client.get("/v1/models", headers=bearer(key)).status_code == 200
+        other.execute("ROLLBACK")
+        other.close()
+        ring.note_uses()
+        assert list_keys(new_settings)[0]["last_used_at"] is not None
+
+
+# What a visitor from elsewhere looks like behind a proxy on this machine that forwards nothing but the request.
+PROXIED = LOCAL | {"follow_redirects": False}
+PUBLIC = "https://shop.example.org"
+
+
+@pytest.mark.parametrize("serving", [{"public_url": PUBLIC}, {"host": "0.0.0.0"}])
+def test_nobody_is_local_where_others_can_reach_the_server(tmp_path: Path, serving: dict[str, str]) -> None:
+    here = made_settings(tmp_path)
+    made_release(here)
+    demo = demo_key(here)
+    settings = made_settings(tmp_path, serving=serving)
+    with TestClient(create_app(settings), **PROXIED) as client:
+        assert client.get("/").headers["location"] == "/sign-in"
+        assert client.get("/docs").status_code == 401
+        assert client.get("/openapi.json").status_code == 401
+        assert client.get("/v1/models", headers=bearer(demo)).status_code == 401, "a demo key made before"
+    with pytest.raises(AccessError, match="no demo key"):
+        demo_key(settings)
+
+
+def test_serving_elsewhere_by_hand_counts_too(new_settings: Settings) -> None:
+    assert new_settings.serving.on_this_machine_only
+    assert not new_settings.served_at("0.0.0.0", 8000).serving.on_this_machine_only
+    assert new_settings.served_at("::1", 9).serving.on_this_machine_only
+
+
+def test_a_proxy_that_shows_itself_brings_no_locals(open_client: TestClient) -> None:
+    for header in ({"X-Real-IP": "203.0.113.7"}, {"X-Forwarded-Proto": "https"}):
+        assert open_client.get("/docs", headers=header).status_code == 401, header
+    scope = {"type": "http", "app": open_client.app, "client": ("127.0.0.1", 5), "headers": [(b"host", b"127.0.0.1")]}
+    assert is_local(Request(scope | {"http_version": "1.1"}))
+    assert not is_local(Request(scope | {"http_version": "1.0"})), "nginx as it comes"
+
+
+def test_sign_in_behind_a_tls_proxy(tmp_path: Path) -> None:
+    settings = made_settings(tmp_path, serving={"public_url": "https://Shop.example.org:443/"})
+    made_release(settings)
+    key = {"key": create_key(settings, name="planner", scopes=["customers:read"])}
+    with TestClient(create_app(settings), **PROXIED) as client:
+        answer = client.post("/sign-in", data=key, headers={"Origin": PUBLIC})
+        assert answer.status_code == 303
+        assert "; Secure" in answer.headers["set-cookie"]
+        for origin in ("http://127.0.0.1:8000", "http://shop.example.org", "https://shop.example.org.evil.org", "null"):
+            assert client.post("/sign-in", data=key, headers={"Origin": origin}).status_code == 403, origin
+
+
+@pytest.mark.parametrize("url", ["http://shop.example.org", "shop.example.org", "https://shop.example.org/purvey"])
+def test_a_public_url_is_tls_and_a_host(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ValueError, match="https:// and a host"):
+        made_settings(tmp_path, serving={"public_url": url})
 
 
 def test_keys_of_a_newer_program_are_refused(new_settings: Settings) -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+import logging
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.release import activate, freeze, rollback
+from pipelines.release import activate, freeze, prune, rollback
 from pipelines.settings import Settings
 from serving.answers import matching
 from serving.app import create_app
@@ -112,6 +116,57 @@ def test_a_release_whose_tables_do_not_fit_together_is_refused(new_settings: Set
     assert not store.refresh()
     assert store.now().release.id == first.id
     assert store.trouble is not None
+
+
+def test_nothing_stops_the_watch(
+    new_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A locked file of keys, whatever is wrong with a look: logged, and the next look follows."""
+    first = made_release(new_settings, 1)
+    store = store_of(new_settings)
+    threads = []
+    refresh = store.refresh
+
+    def stumbling() -> bool:
+        threads.append(threading.current_thread())
+        if len(threads) == 2:
+            raise RuntimeError("a bad look")
+        return refresh()
+
+    def locked() -> None:
+        threads.append(threading.current_thread())
+        raise sqlite3.OperationalError("database is locked")
+
+    async def watched() -> None:
+        watching = asyncio.create_task(store.watch(locked))
+        while len(threads) < 6:
+            await asyncio.sleep(0.001)
+        assert not watching.done()
+        watching.cancel()
+
+    monkeypatch.setattr("serving.store.CHECK_SECONDS", 0.001)
+    monkeypatch.setattr(store, "refresh", stumbling)
+    with caplog.at_level(logging.ERROR, logger="purvey.serving"):
+        asyncio.run(asyncio.wait_for(watched(), timeout=10))
+    assert store.now().release.id == first.id
+    assert "OperationalError" in caplog.text
+    assert threading.main_thread() not in threads, "requests are not held up"
+
+
+def test_reports_outlive_the_pruning_of_their_folder(new_settings: Settings) -> None:
+    made_release(new_settings, 1)
+    headers = {"Authorization": f"Bearer {demo_key(new_settings)}"}
+    with TestClient(create_app(new_settings), headers=headers, **LOCAL) as client:
+        before = client.get("/reports/drift.html")
+        for seed in (2, 3, 4):
+            made_release(new_settings, seed)
+        held = client.app.state.store.now().release
+        prune(new_settings.releases_dir, keep=1)
+        assert not held.folder.exists()
+        after = client.get("/reports/drift.html")
+        assert (after.status_code, after.content) == (200, before.content)
+        assert client.get("/v1/churn").status_code == 200
+        assert client.get("/lists/forecasts").status_code == 200
 
 
 def test_series_keys_are_compared_as_their_own_type() -> None:
