@@ -35,7 +35,7 @@ def make_release(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     Raises:
         ReleaseError: It could not be written whole; the one before stays current.
     """
-    tables = {name: newest(lake.read(name), column) for name, column in NEWEST_BY.items() if lake.exists(name)}
+    tables = {name: newest(lake, name, column) for name, column in NEWEST_BY.items() if lake.exists(name)}
     for name in ("performance", "evaluation"):
         if lake.exists(name):
             tables[name] = lake.read(name)
@@ -74,14 +74,11 @@ def make_release(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     return _summary(release, before, tables)
 
 
-def newest(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """The rows of the newest issue.
-
-    Example:
-        >>> newest(pl.DataFrame({"as_of": [1, 2, 2], "x": [5, 6, 7]}), "as_of")["x"].to_list()
-        [6, 7]
-    """
-    return frame.filter(pl.col(column) == pl.col(column).max())
+def newest(lake: Lake, table: str, column: str) -> pl.DataFrame:
+    """The rows of the newest issue; earlier ones are not read."""
+    rows = lake.scan(table)
+    last = rows.select(pl.col(column).max()).collect().item()
+    return rows.filter(pl.col(column) == last).collect()
 
 
 def series_attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

@@ -1,4 +1,8 @@
-"""A shop in one file: lake, tracking, releases, reports, API state. Written whole, checked before it is unpacked."""
+"""A shop in one file: lake, tracking, releases, reports, API state. Written whole, checked before it is unpacked.
+
+What the configuration keeps apart from the shop's folder (a lake or API state elsewhere) has a root of its own in the
+file; a tracking server is backed up with that server's own means, and the summary says so.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import LakeError, PurveyError
+from pipelines.files import whole
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
 from pipelines.workflow import locked
@@ -48,14 +53,18 @@ def backup(settings: Settings, out: Path) -> Summary:
         )
     if not settings.home.exists():
         raise PurveyError(f"Shop {settings.shop} has nothing to back up yet.", file=settings.home)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(out.name + ".part")
-    with locked(settings), tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        files = sorted(_files(settings.home))
-        contents: dict[str, str] = {}
+    roots = _roots(settings)
+    if any(out.resolve().is_relative_to(root.resolve()) for root in roots.values()):
+        raise PurveyError("A backup cannot stand inside what it backs up.", file=out, remedy="choose another --out")
+    contents: dict[str, str] = {}
+    with locked(settings), whole(out) as unfinished, tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        files = [
+            (f"{name}/{file.relative_to(root).as_posix()}", file)
+            for name, root in roots.items()
+            for file in _files(root)
+        ]
         with tarfile.open(unfinished, "w") as archive, progress("backing up", len(files)) as advance:
-            for file in files:
-                name = file.relative_to(settings.home).as_posix()
+            for name, file in sorted(files):
                 if file.is_symlink():
                     archive.add(file, name)
                 else:
@@ -67,13 +76,21 @@ def backup(settings: Settings, out: Path) -> Summary:
             about = Path(scratch) / _CONTENTS
             about.write_text(json.dumps(facts | {"written_at": datetime.now(UTC).isoformat()}))
             archive.add(about, _CONTENTS)
-    unfinished.replace(out)
+    apart = [f"MLflow is kept at {settings.tracking_uri}: back it up there."] if settings.tracking.uri else []
     return Summary(
         job="backup",
-        read={"folder": str(settings.home)},
+        read={name: str(root) for name, root in roots.items()},
         wrote={"file": str(out)},
         figures={"files": len(files), "size_mb": round(out.stat().st_size / 1e6, 1)},
+        notes=apart,
     )
+
+
+def _roots(settings: Settings) -> dict[str, Path]:
+    """Every folder that holds something of the shop; what lies inside the shop's own folder needs no root."""
+    home = settings.home
+    others = {"lake": Path(settings.lake_url), "api": settings.api_dir}
+    return {"home": home} | {name: path for name, path in others.items() if not path.is_relative_to(home)}
 
 
 def restore(settings: Settings, file: Path) -> Summary:
@@ -88,29 +105,25 @@ def restore(settings: Settings, file: Path) -> Summary:
     """
     if not file.exists():
         raise PurveyError("There is no such backup.", file=file)
-    home = settings.home
-    if home.exists() and any(home.iterdir()):
-        raise PurveyError(
-            f"The folder of shop {settings.shop} is not empty.",
-            file=home,
-            remedy="move it away first; restore never overwrites",
-        )
+    roots = _roots(settings)
+    for folder in roots.values():
+        if folder.exists() and any(folder.iterdir()):
+            raise PurveyError(
+                f"The folder of shop {settings.shop} is not empty.",
+                file=folder,
+                remedy="move it away first; restore never overwrites",
+            )
+    home = roots["home"]
     home.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{home.name}.", dir=home.parent))
-    try:
-        facts = _unpack(file, unfinished)
+    with tempfile.TemporaryDirectory(prefix=f".{home.name}.", dir=home.parent) as scratch:
+        facts = _unpack(file, Path(scratch))
         if facts["shop"] != settings.shop:
             raise PurveyError(
                 f"This is a backup of shop {facts['shop']}, not of {settings.shop}.",
                 file=file,
                 remedy="use the configuration of the shop it was made from",
             )
-        if home.exists():
-            home.rmdir()
-        unfinished.chmod(0o755)
-        unfinished.replace(home)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _put_in_place(Path(scratch), roots)
     if (home / "tracking").exists():
         from pipelines.tracking import relocate
 
@@ -123,8 +136,25 @@ def restore(settings: Settings, file: Path) -> Summary:
     )
 
 
-def _files(home: Path) -> Iterator[Path]:
-    for file in home.rglob("*"):
+def _put_in_place(unpacked: Path, roots: dict[str, Path]) -> None:
+    """Each root by one rename; what the file keeps apart and this shop keeps together goes where this shop keeps it."""
+    together = {"lake": unpacked / "home" / "lake", "api": unpacked / "home" / "api"}
+    for name, place in together.items():
+        if (unpacked / name).exists() and name not in roots:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (unpacked / name).rename(place)
+        elif name in roots and place.exists():
+            place.rename(unpacked / name)
+    for name in sorted(roots, key=lambda root: root == "home"):
+        if (unpacked / name).exists():
+            if roots[name].exists():
+                roots[name].rmdir()
+            roots[name].parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(unpacked / name, roots[name])
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for file in root.rglob("*"):
         if file.name in _LEFT_OUT or file.name.endswith(_SQLITE_SIDE_FILES):
             continue
         if file.is_symlink() or file.is_file():

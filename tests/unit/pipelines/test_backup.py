@@ -55,6 +55,32 @@ def test_a_restored_shop_is_the_shop_that_was_backed_up(settings, tmp_path):
     serving.close()
 
 
+def test_what_is_kept_apart_is_backed_up_too_and_finds_its_place_again(settings, tmp_path):
+    def apart(folder):
+        content = yaml.safe_load((settings.folder / "shop.yaml").read_text())
+        content |= {"data_dir": "tables", "work_dir": "work", "serving": {"state": "keys"}}
+        folder.mkdir()
+        (folder / "shop.yaml").write_text(yaml.safe_dump(content))
+        return load_settings(folder)
+
+    backup(settings, tmp_path / "together.tar")
+    restore(apart(tmp_path / "two"), tmp_path / "together.tar")
+    scattered = load_settings(tmp_path / "two")
+    assert Lake(scattered.lake_url).read("stock").equals(STOCK)
+    assert (scattered.api_dir / "api.sqlite").exists()
+    backup(scattered, tmp_path / "apart.tar")
+    again = shop(tmp_path / "three")
+    restore(again, tmp_path / "apart.tar")
+    assert Lake(again.lake_url).read("stock").equals(STOCK)
+    assert (again.api_dir / "api.sqlite").exists()
+    assert (again.releases_dir / "current" / "manifest.json").exists()
+
+
+def test_a_backup_inside_the_shop_is_refused(settings):
+    with pytest.raises(PurveyError, match="inside what it backs up"):
+        backup(settings, settings.home / "tea.tar")
+
+
 def test_restore_never_overwrites(settings, tmp_path):
     backup(settings, tmp_path / "tea.tar")
     with pytest.raises(PurveyError, match="not empty"):
