@@ -230,7 +230,7 @@ def serve(
     config: Config = HERE,
     sample: Sample = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Print a fresh key, valid 24 h from this machine only.")] = False,
 ) -> None:
     """Serve the current release over HTTP."""

@@ -105,7 +105,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], when_empty: str, *, title: str
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if _is_number(value) else "left")
+        table.add_column(name.replace("_", " "), justify="right" if _is_number(value) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_short(value) for value in row.values()))
     console.print(table)
@@ -158,6 +158,8 @@ def _short(value: Any) -> str:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, list):
+        return ", ".join(_short(part) for part in value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {_short(part)}" for key, part in value.items())
     return str(value)
