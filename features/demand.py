@@ -44,7 +44,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, panel: Panel, most_groups: int = 2) -> Vocabulary:
-        """Choose from the key columns and attributes of a panel.
+        """Choose from the key columns and attributes of a panel, as it was known at one moment: `Panel.known`.
 
         A column with (almost) a value of its own for every series says nothing that can be shared, unless there are
         few series: then the series itself is a useful category.
@@ -67,6 +67,10 @@ class Vocabulary:
         )
         alike = [name for name, values in panel.ahead.items() if 1 < len(np.unique(values[~np.isnan(values)])) <= 10]
         return cls(codes, numbers, pools[-most_groups:], alike)
+
+    def choice(self) -> tuple[tuple[str, ...], ...]:
+        """What decides the rows of an origin: codes only grow, so vocabularies that chose alike encode it alike."""
+        return tuple(self.categorical()), tuple(self.numbers), tuple(self.groups), tuple(self.alike)
 
     def encode(self, series: pl.DataFrame) -> dict[str, FloatArray]:
         """Codes and numbers of every attribute, one value a series."""

@@ -13,7 +13,7 @@ from features.demand import scale_of, without_leading_zeros
 from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand import metrics
-from pipelines.demand.distribution import ENOUGH, Errors, FloatArray, IntArray
+from pipelines.demand.distribution import ENOUGH, Errors
 from pipelines.demand.local import LOCALS
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
@@ -169,7 +169,9 @@ def _baseline(origins: Origins, name: str, cutoff: int, quantiles: Sequence[floa
     return keys.hstack(pl.DataFrame({"mean": point.ravel().astype(np.float64), **columns}))
 
 
-def _points(origins: Origins, name: str, cutoff: int) -> tuple[FloatArray, FloatArray, IntArray, w.IntArray]:
+def _points(
+    origins: Origins, name: str, cutoff: int
+) -> tuple[w.Float64Array, w.Float64Array, w.Int64Array, w.IntArray]:
     known = origins.panel.known(cutoff)
     history = without_leading_zeros(known.quantity)
     year = RHYTHMS[origins.panel.grid.frequency].year

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-ANCHORS = (0.1, 0.25, 0.5, 0.75, 0.9)
+from features.windows import Float64Array
 
-FloatArray = npt.NDArray[np.float64]
+ANCHORS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,8 @@ class Boosting:
     def fit(
         cls,
         rows: pl.DataFrame,
-        target: FloatArray,
-        weight: FloatArray,
+        target: Float64Array,
+        weight: Float64Array,
         features: list[str],
         categorical: list[str],
         grow: Booster,
@@ -122,7 +121,7 @@ class Boosting:
         quantiles = dict(zip(ANCHORS, others, strict=True))
         return cls(mean, quantiles, list(features))
 
-    def predict(self, rows: pl.DataFrame) -> tuple[FloatArray, FloatArray]:
+    def predict(self, rows: pl.DataFrame) -> tuple[Float64Array, Float64Array]:
         """Scaled mean (rows) and scaled anchor quantiles (rows × anchors, ascending), both ≥ 0."""
         matrix = rows.select(self.features).to_numpy()
         mean = np.asarray(self.mean.predict(matrix), dtype=np.float64)

@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from features.windows import Float64Array, Int64Array
 
 ENOUGH = 200  # errors a cell needs to speak for itself
 _OFTEN = (0.05, 1 / 3, 0.8)  # share of recent periods with demand: silent, sparse, intermittent, regular
 
 
-def interpolate(anchors: FloatArray, at: Sequence[float], levels: Sequence[float]) -> FloatArray:
+def interpolate(anchors: Float64Array, at: Sequence[float], levels: Sequence[float]) -> Float64Array:
     """Quantiles at `levels` from quantiles at `at`: linear in the standard normal quantile, monotone, ≥ 0.
 
     Args:
@@ -44,14 +43,14 @@ def interpolate(anchors: FloatArray, at: Sequence[float], levels: Sequence[float
     return np.sort(np.maximum(values, 0), axis=1)
 
 
-def cells(horizon: npt.NDArray[np.int32], longest: int, share_positive: FloatArray, large: IntArray) -> IntArray:
+def cells(horizon: npt.NDArray[np.int32], longest: int, share_positive: Float64Array, large: Int64Array) -> Int64Array:
     """The cell of each row: third of the horizon × how often the series sold lately × large or small volume."""
     bucket = np.minimum((np.asarray(horizon, dtype=np.int64) - 1) * 3 // longest, 2)
     often = np.digitize(np.nan_to_num(share_positive), _OFTEN)
     return ((bucket * (len(_OFTEN) + 1) + often) * 2 + large).astype(np.int64)
 
 
-def lead_time_cells(total: FloatArray, sale: FloatArray, edges: Sequence[float], large: IntArray) -> IntArray:
+def lead_time_cells(total: Float64Array, sale: Float64Array, edges: Sequence[float], large: Int64Array) -> Int64Array:
     """The cell of each sum: how many sales of usual size are expected × large or small volume.
 
     Args:
@@ -78,7 +77,7 @@ class Errors:
     by_cell: dict[int, list[float]]
 
     @classmethod
-    def fit(cls, errors: FloatArray, cell: IntArray, levels: Sequence[float]) -> Errors:
+    def fit(cls, errors: Float64Array, cell: Int64Array, levels: Sequence[float]) -> Errors:
         """Learn from errors.
 
         Args:
@@ -96,7 +95,7 @@ class Errors:
                 by_cell[int(number)] = _quantiles(own, levels)
         return cls(list(levels), pooled, by_cell)
 
-    def of(self, cell: IntArray) -> FloatArray:
+    def of(self, cell: Int64Array) -> Float64Array:
         """Error quantiles for each row: rows × levels."""
         out = np.tile(np.asarray(self.pooled), (len(cell), 1))
         for number, own in self.by_cell.items():
@@ -113,7 +112,7 @@ class Errors:
         return cls(data["levels"], data["pooled"], {int(k): v for k, v in data["by_cell"].items()})
 
 
-def conform(quantiles: FloatArray, scale: FloatArray, cell: IntArray, errors: Errors) -> FloatArray:
+def conform(quantiles: Float64Array, scale: Float64Array, cell: Int64Array, errors: Errors) -> Float64Array:
     """Quantiles shifted by their past errors, floored at zero and ascending.
 
     Args:
@@ -125,7 +124,7 @@ def conform(quantiles: FloatArray, scale: FloatArray, cell: IntArray, errors: Er
     return np.sort(np.maximum(quantiles + errors.of(cell) * scale[:, None], 0), axis=1)
 
 
-def probability_of_zero(quantiles: FloatArray, levels: Sequence[float], smallest: npt.ArrayLike) -> FloatArray:
+def probability_of_zero(quantiles: Float64Array, levels: Sequence[float], smallest: npt.ArrayLike) -> Float64Array:
     """P(demand < smallest possible demand / 2), read from the quantile function; linear between its points.
 
     Args:
@@ -145,7 +144,7 @@ def probability_of_zero(quantiles: FloatArray, levels: Sequence[float], smallest
     return np.where(count == 0, 0.0, np.where(count == len(tau), tau[-1], inside))
 
 
-def _quantiles(errors: FloatArray, levels: Sequence[float]) -> list[float]:
+def _quantiles(errors: Float64Array, levels: Sequence[float]) -> list[float]:
     if not len(errors):
         return [0.0] * len(levels)
     return [float(np.quantile(errors[:, i], p, method="inverted_cdf")) for i, p in enumerate(levels)]

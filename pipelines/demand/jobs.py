@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from features.calendar import Grid
 from features.demand import rows_at
 from features.panel import Panel
-from features.tables import TABLES, quantile_column
+from features.tables import quantile_column
 from pipelines.demand import figures
 from pipelines.demand.backtest import BASELINES, MODEL, evaluate
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.inputs import READ, demand_from_lines, open_panel
-from pipelines.demand.model import DemandModel
+from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
 from pipelines.demand.outputs import decide, named
 from pipelines.errors import NotEnoughDataError, TrackingError
@@ -57,6 +56,8 @@ def build_features(settings: Settings, lake: Lake) -> Summary:
 def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     """Backtest, fit on everything known, register, and promote unless a baseline is better.
 
+    `evaluation` tells of the champion: it is written only with a promotion; the run keeps the figures of every model.
+
     Raises:
         NotEnoughDataError: Less than two periods of demand.
     """
@@ -81,9 +82,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
-    if evaluation.height:
-        lake.merge("evaluation", evaluation, TABLES["evaluation"].keys())
-    summary = Summary("train demand", read=lake.versions(READ), wrote={"evaluation": evaluation.height})
+    summary = Summary("train demand", read=lake.versions(READ))
     summary.figures = {
         "version": version,
         "trained_to": panel.grid.name(panel.last),
@@ -92,7 +91,10 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     summary.figures |= {"level": round(model.level, 4), "calibrated_on_origins": model.calibrated_on}
     if overall.height:
         summary.tables["mean over cutoffs"] = overall.pivot("metric", index="model", values="value")
-    _promote(tracker, version, overall, summary)
+    if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
+        lake.replace_where("evaluation", evaluation, {"capability": "demand"})
+        summary.wrote = {"evaluation": evaluation.height}
+        tracker.promote("demand", version)
     return summary
 
 
@@ -106,19 +108,21 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     if champion is None:
         raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
     model = DemandModel.from_dir(tracker.model_folder("demand"))
-    panel = open_panel(settings, lake)
-    if (model.frequency, model.horizon, model.quantiles) != _promised(settings):
-        raise TrackingError(
-            "The champion demand model was fitted for another frequency, horizon or set of quantiles.",
-            remedy="run `purvey train demand` after changing them",
-        )
-    rows = _rows(panel, panel.last, settings, model, settings.demand.horizon)
-    forecasts, lead_time = decide(model, rows, panel, settings)
-    stamp = {"issued_on": pl.lit(_issued_on(panel.grid, panel.last)), "model_version": pl.lit(champion.version)}
-    forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
-    keys = tuple(settings.demand.series)
-    lake.merge("forecasts", forecasts, TABLES["forecasts"].keys(keys))
-    lake.merge("lead_time_demand", lead_time, TABLES["lead_time_demand"].keys(keys))
+    with progress("score demand", 4) as advance:
+        panel = open_panel(settings, lake)
+        advance()
+        rows = _rows(settings, panel, model)
+        advance()
+        forecasts, lead_time = decide(model, rows, panel, settings)
+        advance()
+        issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
+        stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
+        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
+        changed = [
+            _issue(lake, table, frame, issued_on)
+            for table, frame in (("forecasts", forecasts), ("lead_time_demand", lead_time))
+        ]
+        advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
         "score demand",
@@ -127,12 +131,13 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         figures={
             "model_version": champion.version,
             "last_known_period": panel.grid.name(panel.last),
-            "issued_on": _issued_on(panel.grid, panel.last),
+            "issued_on": issued_on,
             "series": panel.series.height,
             "cold_start": int(flags.str.contains("cold_start").sum()),
             "obsolete": int(flags.str.contains("obsolete").sum()),
             "units_expected": round(float(forecasts["mean"].sum()), 1),
         },
+        changed=any(changed),
     )
 
 
@@ -150,7 +155,8 @@ def forecast(
     """
     panel = open_panel(settings, lake, cutoff=cutoff, fresh=True)
     origins = Origins(panel, settings, horizon or settings.demand.horizon)
-    model = DemandModel.fit(origins, panel.last, settings.demand.quantiles)
+    with progress("forecast", STEPS) as advance:
+        model = DemandModel.fit(origins, panel.last, settings.demand.quantiles, advance)
     rows = origins.rows(panel.last)
     forecasts, _ = decide(model, rows, panel, settings)
     columns = [*settings.demand.series, "period", "mean", *map(quantile_column, settings.demand.quantiles)]
@@ -205,15 +211,41 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
 
 
-def _rows(panel: Panel, origin: int, settings: Settings, model: DemandModel, horizon: int) -> pl.DataFrame:
-    rows = rows_at(panel, origin, horizon, model.vocabulary, country=settings.demand.holidays)
-    missing = [name for name in model.trees.features if name not in rows.columns]
-    if missing:
+def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:
+    """What a model forecasts from, at the end of the panel.
+
+    Raises:
+        TrackingError: It was fitted for another configuration, or the data no longer gives what it needs.
+    """
+    demand, vocabulary = settings.demand, model.vocabulary
+    fitted = model.series, model.frequency, model.horizon, model.quantiles
+    if fitted != (list(demand.series), demand.frequency, demand.horizon, list(demand.quantiles)):
         raise TrackingError(
-            f"The champion demand model needs {missing[0]!r}, which the data no longer gives.",
+            "The champion demand model was fitted for other series columns or quantiles, another frequency or horizon.",
+            remedy="run `purvey train demand` after changing them",
+        )
+    known = {*panel.series.columns, *panel.ahead}
+    _refuse_without(name for name in (*vocabulary.codes, *vocabulary.numbers, *vocabulary.alike) if name not in known)
+    rows = rows_at(panel, panel.last, demand.horizon, vocabulary, country=demand.holidays)
+    _refuse_without(name for name in model.trees.features if name not in rows.columns)
+    return rows
+
+
+def _refuse_without(missing: Iterable[str]) -> None:
+    for name in missing:
+        raise TrackingError(
+            f"The champion demand model needs {name!r}, which the data no longer gives.",
             remedy="run `purvey train demand` to fit a model to the data as it is now",
         )
-    return rows
+
+
+def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool:
+    """Make this the newest issue, whole: of later ones (other periods, data taken back) nothing stays current."""
+    if lake.exists(table):
+        issues = lake.read(table)
+        if issues.filter(pl.col("issued_on") > issued_on).height:
+            lake.replace(table, issues.filter(pl.col("issued_on") <= issued_on))
+    return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
 
 
 def _evaluation(long: pl.DataFrame, panel: Panel, run: str, quantiles: Sequence[float]) -> pl.DataFrame:
@@ -240,20 +272,31 @@ def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
     return evaluation.filter(pl.col("slice") == "all", pl.col("cut") == "mean")
 
 
-def _promote(tracker: Tracker, version: str, overall: pl.DataFrame, summary: Summary) -> None:
-    """Promote the new version unless a baseline has the lower WAPE; the very first one in any case."""
+def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: Summary) -> bool:
+    """Whether some champion can score the shop as it is configured now."""
+    if tracker.champion("demand") is None:
+        return False
+    try:
+        _rows(settings, panel, DemandModel.from_dir(tracker.model_folder("demand")))
+    except TrackingError as error:
+        summary.notes.append(f"{error.message} It counts as none.")
+        return False
+    return True
+
+
+def _is_promoted(has_champion: bool, overall: pl.DataFrame, summary: Summary) -> bool:
+    """Promote the new version unless a baseline has the lower WAPE; in any case where no champion can do the work."""
     wape = dict(overall.filter(metric="wape").select("model", "value").drop_nulls().iter_rows())
     best = min((wape[name] for name in BASELINES if name in wape), default=None)
     good = best is None or wape.get(MODEL, np.inf) <= best
-    first = tracker.champion("demand") is None
-    if good or first:
-        tracker.promote("demand", version)
     if not wape:
         summary.notes.append("The record is too short for a backtest: nothing is known yet of how good the model is.")
     elif not good:
-        kept = "It is champion only because there is no other." if first else "The previous champion stays."
+        kept = "The previous champion stays." if has_champion else "It is champion only because there is no other."
         summary.notes.append(f"A baseline has the lower WAPE ({best:.3f} against {wape[MODEL]:.3f}). {kept}")
-    summary.figures["promoted"] = good or first
+    promoted = good or not has_champion
+    summary.figures["promoted"] = promoted
+    return promoted
 
 
 def _parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
@@ -264,11 +307,3 @@ def _parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
         "periods": panel.quantity.shape[1],
         "last_period": panel.grid.name(panel.last).isoformat(),
     }
-
-
-def _promised(settings: Settings) -> tuple[str, int, list[float]]:
-    return settings.demand.frequency, settings.demand.horizon, list(settings.demand.quantiles)
-
-
-def _issued_on(grid: Grid, origin: int) -> date:
-    return grid.last_day(origin) + timedelta(days=1)

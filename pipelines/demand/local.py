@@ -33,15 +33,6 @@ def seasonal_naive(y: FloatArray, horizon: int, season: int) -> FloatArray:
     return np.where(np.isnan(newest), _held(w.mean(y), horizon), newest).astype(np.float32)
 
 
-def exponential_smoothing(y: FloatArray, horizon: int, season: int, alpha: float = 0.2) -> FloatArray:
-    """Simple exponential smoothing (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, section 8.1)."""
-    level = w.last_valid_mean(y[:, :1], 1)
-    for column in y.T:
-        started = np.where(np.isnan(level), column, level + alpha * (column - level))
-        level = np.where(np.isnan(column), level, started)
-    return _held(level, horizon)
-
-
 def tsb(y: FloatArray, horizon: int, season: int, alpha: float = 0.2, beta: float = 0.1) -> FloatArray:
     """Teunter, Syntetos & Babai (2011, eq. 3): demand size smoothed when there is demand, its probability always.
 
@@ -67,7 +58,6 @@ LOCALS: dict[str, Local] = {
     "seasonal_naive": seasonal_naive,
     "moving_average": moving_average,
     "tsb": tsb,
-    "exponential_smoothing": exponential_smoothing,
 }
 
 

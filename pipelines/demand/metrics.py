@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from features.windows import Float64Array
 
 
 def wape(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> float | None:
@@ -106,14 +106,14 @@ def calibration(
     return [(float(a), float(b), float(c)) for a, b, c in zip(below, at_most, missed, strict=True)]
 
 
-def _pinball(y: FloatArray, quantiles: FloatArray, levels: Sequence[float]) -> FloatArray:
+def _pinball(y: Float64Array, quantiles: Float64Array, levels: Sequence[float]) -> Float64Array:
     above = y[:, None] - quantiles
     tau = np.asarray(levels)
-    doubled: FloatArray = 2 * np.maximum(tau * above, (tau - 1) * above)
+    doubled: Float64Array = 2 * np.maximum(tau * above, (tau - 1) * above)
     return doubled
 
 
-def _known(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _known(actual: npt.ArrayLike, forecast: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
     y, f = np.asarray(actual, dtype=np.float64), np.asarray(forecast, dtype=np.float64)
     fit = ~np.isnan(y) & ~np.isnan(f)
     return y[fit], f[fit]

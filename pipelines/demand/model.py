@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,10 @@ import polars as pl
 from features.demand import KEYS, Vocabulary
 from features.season import RHYTHMS
 from features.tables import quantile_column
-from pipelines.demand.boosting import ANCHORS, Boosting, FloatArray
+from features.windows import Float64Array, Int64Array
+from pipelines.demand.boosting import ANCHORS, Boosting
 from pipelines.demand.distribution import (
     Errors,
-    IntArray,
     cells,
     conform,
     interpolate,
@@ -26,6 +26,7 @@ from pipelines.demand.distribution import (
 from pipelines.demand.origins import Origins, Past
 
 _WINDOWS = 3  # earlier origins whose errors calibrate a forecast
+STEPS = 1 + _WINDOWS
 _LEVEL_BOUNDS = (0.85, 1.15)
 _EXPECTED_SALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _LEVEL_TRUST = 0.5  # the next season's bias often has the other sign: correct half of what was seen
@@ -38,6 +39,7 @@ class DemandModel:
     Attributes:
         trees: The boosters.
         vocabulary: The encoding of attributes the trees were fitted with.
+        series: Columns that name a series.
         frequency: Frequency of the periods.
         horizon: Longest horizon.
         quantiles: Probabilities of the quantiles it gives.
@@ -51,6 +53,7 @@ class DemandModel:
 
     trees: Boosting
     vocabulary: Vocabulary
+    series: list[str]
     frequency: str
     horizon: int
     quantiles: list[float]
@@ -62,28 +65,38 @@ class DemandModel:
     calibrated_on: int
 
     @classmethod
-    def fit(cls, origins: Origins, cutoff: int, quantiles: Sequence[float]) -> DemandModel:
+    def fit(
+        cls, origins: Origins, cutoff: int, quantiles: Sequence[float], told: Callable[[], None] = lambda: None
+    ) -> DemandModel:
         """Fit on what was known once period `cutoff` was over.
 
         Trees learn from every row whose target is over; level and distributions learn from forecasts of the same kind
         made at earlier origins, one, two and three horizons back, by trees that knew nothing later.
 
+        `STEPS` sets of trees are fitted at most.
+
         Args:
             origins: The panel and what is shared between cutoffs.
             cutoff: Number of the last period whose demand is known.
             quantiles: Probabilities.
+            told: Called after each set of trees.
 
         Raises:
             NotEnoughDataError: No period with a later one to learn from.
         """
         trees = origins.trees(cutoff)
-        past = _windows(origins, cutoff)
+        told()
+        past = []
+        for earlier in _windows(origins, cutoff):
+            past.append(origins.past(earlier))
+            told()
         honest = len(past)
         past = past or [_within_sample(origins, cutoff, trees)]
         actual = [origins.actual(window.rows, cutoff) for window in past]
         model = cls(
             trees=trees,
-            vocabulary=origins.vocabulary,
+            vocabulary=origins.vocabulary(cutoff),
+            series=list(origins.panel.keys),
             frequency=origins.panel.grid.frequency,
             horizon=origins.horizon,
             quantiles=list(quantiles),
@@ -142,7 +155,7 @@ class DemandModel:
             "lead_time_errors": [errors.as_dict() for errors in self.lead_time_errors],
             "errors": self.errors.as_dict(),
         }
-        plain = ("frequency", "horizon", "quantiles", "level", "large", "whole", "calibrated_on")
+        plain = ("series", "frequency", "horizon", "quantiles", "level", "large", "whole", "calibrated_on")
         facts |= {name: getattr(self, name) for name in plain}
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
 
@@ -151,6 +164,7 @@ class DemandModel:
         """Read what `to_dir` wrote."""
         facts = json.loads((Path(folder) / "model.json").read_text())
         facts.pop("class")
+        facts.setdefault("series", [])  # unknown: written before models kept it
         return cls(
             trees=Boosting.from_dir(Path(folder)),
             vocabulary=Vocabulary(**facts.pop("vocabulary")),
@@ -159,17 +173,17 @@ class DemandModel:
             **facts,
         )
 
-    def _units(self, rows: pl.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _units(self, rows: pl.DataFrame) -> tuple[Float64Array, Float64Array, Float64Array]:
         mean, anchors = self.trees.predict(rows)
         scale = rows["scale"].to_numpy().astype(np.float64)
         return mean * scale, anchors * scale[:, None], scale
 
-    def _cells(self, rows: pl.DataFrame) -> IntArray:
+    def _cells(self, rows: pl.DataFrame) -> Int64Array:
         often = rows[f"share_positive_{RHYTHMS[self.frequency].means[2]}"].to_numpy().astype(np.float64)
         large = (rows["scale"].to_numpy() > self.large).astype(np.int64)
         return cells(rows["horizon"].to_numpy(), self.horizon, often, large)
 
-    def _learn_errors(self, past: list[Past], actual: list[FloatArray]) -> Errors:
+    def _learn_errors(self, past: list[Past], actual: list[Float64Array]) -> Errors:
         errors, cell = [], []
         for window, y in zip(past, actual, strict=True):
             scale = window.rows["scale"].to_numpy()[:, None]
@@ -177,7 +191,7 @@ class DemandModel:
             cell.append(self._cells(window.rows))
         return Errors.fit(np.concatenate(errors), np.concatenate(cell), self.quantiles)
 
-    def _learn_lead_time(self, past: list[Past], actual: list[FloatArray]) -> list[Errors]:
+    def _learn_lead_time(self, past: list[Past], actual: list[Float64Array]) -> list[Errors]:
         """Quantiles of past sums in units of what was expected, for sums of 1 … H periods."""
         ratio, cell = [], []
         for window, y in zip(past, actual, strict=True):
@@ -195,8 +209,8 @@ class DemandModel:
         return learned or [Errors(self.quantiles, [1.0] * len(self.quantiles), {})]
 
     def _sums(
-        self, rows: pl.DataFrame, mean: FloatArray, scale: FloatArray, steps: int
-    ) -> tuple[FloatArray, FloatArray, IntArray]:
+        self, rows: pl.DataFrame, mean: Float64Array, scale: Float64Array, steps: int
+    ) -> tuple[Float64Array, Float64Array, Int64Array]:
         """Expected sums (series × steps), the unit their ratios are taken in, and their cells."""
         shape = (-1, steps)
         total = np.cumsum(mean.reshape(shape), axis=1)
@@ -206,23 +220,23 @@ class DemandModel:
         return total, total + 0.1 * sale, lead_time_cells(total, sale, _EXPECTED_SALES, large)
 
 
-def _windows(origins: Origins, cutoff: int) -> list[Past]:
-    """Forecasts made one, two and three horizons before the cutoff, where there was enough to learn from."""
+def _windows(origins: Origins, cutoff: int) -> list[int]:
+    """Origins one, two and three horizons before the cutoff, where there was enough to learn from."""
     needed = max(3, min(origins.horizon, origins.panel.grid.season // 4))
     earlier = [cutoff - back * origins.horizon for back in range(1, _WINDOWS + 1)]
-    return [origins.past(origin) for origin in earlier if origin - origins.panel.first + 1 >= needed]
+    return [origin for origin in earlier if origin - origins.panel.first + 1 >= needed]
 
 
 def _within_sample(origins: Origins, cutoff: int, trees: Boosting) -> Past:
     """For records too short to look back: the trees' own forecasts of periods they have learned from."""
     back = min(origins.horizon, max(1, (cutoff - origins.panel.first) // 2))
-    rows = origins.rows(cutoff - back)
+    rows = origins.rows(cutoff - back, origins.vocabulary(cutoff))
     mean, anchors = trees.predict(rows)
     scale = rows["scale"].to_numpy().astype(np.float64)
     return Past(rows, mean * scale, anchors * scale[:, None])
 
 
-def _level(past: list[Past], actual: list[FloatArray]) -> float:
+def _level(past: list[Past], actual: list[Float64Array]) -> float:
     ratios = []
     for window, y in zip(past, actual, strict=True):
         known = ~np.isnan(y)

@@ -6,6 +6,7 @@ taken as known at the cutoff that learns from them.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +15,13 @@ import polars as pl
 
 from features.demand import Vocabulary, features_of, rows_at
 from features.panel import Panel
-from pipelines.demand.boosting import Booster, Boosting, FloatArray
+from features.windows import Float64Array
+from pipelines.demand.boosting import Booster, Boosting
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Settings
 
 _MOST_ORIGINS = 80
+_PART = 0.5  # of the budget, for trees that only tell of errors
 _RECENCY = (1.0, 0.5, 0.25)
 
 
@@ -33,13 +36,16 @@ class Past:
     """
 
     rows: pl.DataFrame
-    mean: FloatArray
-    anchors: FloatArray
+    mean: Float64Array
+    anchors: Float64Array
 
 
 @dataclass
 class Origins:
     """All that is computed once for a panel and used by several cutoffs.
+
+    What a cutoff chooses (attributes, origins, thinning) it chooses from what was known then, so that the same
+    forecast comes out whether the panel goes on after it or not.
 
     Attributes:
         panel: The panel, whole; every use cuts it.
@@ -50,31 +56,32 @@ class Origins:
     panel: Panel
     settings: Settings
     horizon: int
-    _rows: dict[int, pl.DataFrame] = field(default_factory=dict, repr=False)
-    _trees: dict[int, Boosting] = field(default_factory=dict, repr=False)
+    _thin: dict[Hashable, tuple[float, pl.DataFrame]] = field(default_factory=dict, repr=False)
     _past: dict[int, Past] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        self.vocabulary = Vocabulary.of(self.panel)
-        lives = self.panel.listed
-        first, last = self.panel.first, self.panel.last
-        stride = max(1, -(-(last - first) // _MOST_ORIGINS))
-        self.candidates = list(range(last - 1, first - 1, -stride))[::-1]
-        alive = sum(int((lives <= origin - first).sum()) for origin in self.candidates)
-        self._share = min(1.0, self.settings.demand.training_rows / max(1, alive * self.horizon))
+    def vocabulary(self, cutoff: int) -> Vocabulary:
+        """The attributes used by a model fitted at a cutoff, and their codes."""
+        return Vocabulary.of(self.panel.known(cutoff))
 
-    def rows(self, origin: int) -> pl.DataFrame:
-        """Every row of one origin: what a forecast needs."""
-        return rows_at(self.panel, origin, self.horizon, self.vocabulary, country=self.settings.demand.holidays)
+    def rows(self, origin: int, vocabulary: Vocabulary | None = None) -> pl.DataFrame:
+        """Every row of one origin: what a forecast needs; encoded as known at the origin itself, or as given."""
+        return self._rows(origin, vocabulary or self.vocabulary(origin))
 
-    def training_rows(self, cutoff: int) -> tuple[pl.DataFrame, FloatArray, FloatArray]:
+    def training_rows(self, cutoff: int, part: float = 1.0) -> tuple[pl.DataFrame, Float64Array, Float64Array]:
         """Rows whose target period is over by the cutoff, thinned to the budget, with target and weight.
+
+        Args:
+            cutoff: Number of the last period that is over.
+            part: Share of the budget, of rows and of origins.
 
         Returns:
             Rows sorted by (series, origin, horizon); demand in units of each row's scale as known at the cutoff; row
             weights: the square root of the scale, less for older origins.
         """
-        parts = [self._thinned(origin) for origin in self.candidates if origin < cutoff]
+        candidates = _candidates(self.panel.first, cutoff, part * _MOST_ORIGINS)
+        share = self._share(cutoff, candidates, part)
+        vocabulary = self.vocabulary(cutoff)
+        parts = [self._thinned(origin, share, vocabulary) for origin in candidates]
         if not parts:
             raise _too_short(self.panel, cutoff)
         rows = pl.concat(parts).filter(pl.col("origin") + pl.col("horizon") <= cutoff)
@@ -89,7 +96,7 @@ class Origins:
         weight = recency * np.sqrt(scale / scale.mean())
         return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
 
-    def actual(self, rows: pl.DataFrame, cutoff: int) -> FloatArray:
+    def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
         """Demand of each row's target period as known at a cutoff, NaN where unknown."""
         known = self.panel.known(cutoff)
         place = np.full(self.panel.series.height, -1)
@@ -101,40 +108,59 @@ class Origins:
         values[inside] = known.quantity[row[inside], column[inside]]
         return values
 
-    def trees(self, cutoff: int) -> Boosting:
-        """Trees fitted on what was known at a cutoff."""
-        if cutoff not in self._trees:
-            rows, target, weight = self.training_rows(cutoff)
-            demand = self.settings.demand
-            grow = Booster(demand.trees, self.settings.seed, self.settings.threads)
-            self._trees[cutoff] = Boosting.fit(
-                rows, target, weight, features_of(rows), self.vocabulary.categorical(), grow
-            )
-        return self._trees[cutoff]
+    def trees(self, cutoff: int, part: float = 1.0) -> Boosting:
+        """Trees fitted on what was known at a cutoff, on a part of the budget."""
+        rows, target, weight = self.training_rows(cutoff, part)
+        demand = self.settings.demand
+        grow = Booster(demand.trees, self.settings.seed, self.settings.threads)
+        return Boosting.fit(rows, target, weight, features_of(rows), self.vocabulary(cutoff).categorical(), grow)
 
     def past(self, cutoff: int) -> Past:
-        """Forecasts at a cutoff by the trees of that cutoff."""
+        """Forecasts at a cutoff by trees of that cutoff, fitted on a part of the budget: they only tell of errors."""
         if cutoff not in self._past:
             rows = self.rows(cutoff)
-            mean, anchors = self.trees(cutoff).predict(rows)
+            mean, anchors = self.trees(cutoff, _PART).predict(rows)
             scale = rows["scale"].to_numpy().astype(np.float64)
             self._past[cutoff] = Past(rows, mean * scale, anchors * scale[:, None])
         return self._past[cutoff]
 
-    def _thinned(self, origin: int) -> pl.DataFrame:
-        if origin not in self._rows:
-            keep = _chosen(self.panel.series.height, self.horizon, origin - self.panel.first, self._share)
-            self._rows[origin] = rows_at(
-                self.panel, origin, self.horizon, self.vocabulary, country=self.settings.demand.holidays, keep=keep
-            )
-        return self._rows[origin]
+    def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
+        country = self.settings.demand.holidays
+        return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep)
+
+    def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
+        """The share of all cells to learn from that fits the budget."""
+        listed = self.panel.known(cutoff).listed + self.panel.first
+        cells = sum(int((listed <= o).sum()) * min(self.horizon, cutoff - o) for o in candidates)
+        return min(1.0, part * self.settings.demand.training_rows / max(1, cells))
+
+    def _thinned(self, origin: int, share: float, vocabulary: Vocabulary) -> pl.DataFrame:
+        """Some rows of an origin; a smaller share is part of a larger one, so that cutoffs use the same rows."""
+        key = (origin, vocabulary.choice())
+        draws = _draws(self.panel.series.select(self.panel.keys), self.horizon, origin)
+        if key not in self._thin or self._thin[key][0] < share:
+            self._thin[key] = share, self._rows(origin, vocabulary, draws < share)
+        rows = self._thin[key][1]
+        return rows.filter(draws[rows["series"].to_numpy(), rows["horizon"].to_numpy() - 1] < share)
 
 
-def _chosen(series: int, horizon: int, origin: int, share: float) -> npt.NDArray[np.bool_]:
-    """An even share of the cells (series × horizon) of an origin, the same ones every time."""
-    row, step = np.arange(series, dtype=np.uint64)[:, None], np.arange(horizon, dtype=np.uint64)[None, :]
-    mixed = (row * np.uint64(horizon) + step) * np.uint64(2654435761) + np.uint64(origin) * np.uint64(40503)
-    return (mixed ^ (mixed >> np.uint64(15))) % np.uint64(1 << 20) < share * (1 << 20)
+def _candidates(first: int, cutoff: int, most: float) -> list[int]:
+    """Origins to learn from: every one, every second, every fourth …, those of a later cutoff among them."""
+    stride = 1
+    while (cutoff - first) > stride * most:
+        stride *= 2
+    return [origin for origin in range(first, cutoff) if origin % stride == 0]
+
+
+def _draws(keys: pl.DataFrame, horizon: int, origin: int) -> Float64Array:
+    """A number in [0, 1) for each cell (series × horizon) of an origin, from its own names alone (SplitMix64)."""
+    name = keys.select(pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)).to_series().hash(0)
+    cell = np.arange(1, horizon + 1, dtype=np.uint64) + np.array(origin << 16, dtype=np.int64).astype(np.uint64)
+    mixed = name.to_numpy()[:, None] + cell[None, :] * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    draws: Float64Array = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
+    return draws
 
 
 def _too_short(panel: Panel, cutoff: int) -> NotEnoughDataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.demand.local import LOCALS, exponential_smoothing, moving_average, seasonal_naive, tsb
+from pipelines.demand.local import LOCALS, moving_average, seasonal_naive, tsb
 
 U = np.nan
 
@@ -26,12 +26,6 @@ def test_seasonal_naive_without_a_season_on_record_uses_the_mean():
 def test_moving_average_takes_known_periods_only():
     y = array([100, 1, 2, 3], [1, U, 2, 3])
     np.testing.assert_allclose(moving_average(y, 2, 12), [[2, 2], [2, 2]])
-
-
-def test_exponential_smoothing_by_hand():
-    y = array([U, 10, 20, U, 10])
-    # 10 → 10 + 0.5·10 = 15 → unknown changes nothing → 15 − 0.5·5 = 12.5
-    np.testing.assert_allclose(exponential_smoothing(y, 1, 52, alpha=0.5), [[12.5]])
 
 
 def test_tsb_agrees_with_a_loop_over_one_series():
