@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from features.customers import gaps, labels
 from pipelines.customers import churn, metrics, value
 from pipelines.customers.btyd import fit_beta_geometric
+from pipelines.customers.models import fit_value
 from pipelines.customers.moments import Past, Shared, ages
+from pipelines.customers.record import first_and_last, too_little
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Customers, Settings
-from pipelines.summary import progress
+from pipelines.summary import Advance, progress
 
 Floats = NDArray[np.float64]
 ACTIVE_QUANTILE = 0.9
@@ -64,29 +67,26 @@ def run(ledger: pl.DataFrame, last: date, settings: Settings) -> Backtest:
         NotEnoughDataError: Not a single cut has a complete window after it and enough before it.
     """
     terms = settings.customers
-    first = _first(ledger)
+    first, _ = first_and_last(ledger)
+    record_days = (last - first).days
+    judge_days = value.teaching_days(record_days, terms.value_horizon_days)
     churn_cuts = _cuts(first, last, terms.churn_horizon_days, terms)
-    judge_days = value.teaching_days((last - first).days, terms.value_horizon_days)
     value_cuts = [(cut, judge_days) for cut in _cuts(first, last, judge_days, terms)]
-    if judge_days < terms.value_horizon_days <= (last - first).days // 2:
+    if judge_days < terms.value_horizon_days <= record_days // 2:
         value_cuts.append((last - timedelta(days=terms.value_horizon_days), terms.value_horizon_days))
+    if not churn_cuts or not value_cuts:
+        shorter = f"set customers.churn_horizon_days to {record_days // 2} or less, or " if value_cuts else ""
+        raise too_little(
+            f"No cut leaves {max(terms.churn_horizon_days, judge_days)} days after it and as many before it: the "
+            f"record runs from {first} to {last}.",
+            rule="customers.churn_horizon_days" if value_cuts else None,
+            remedy=f"{shorter}bring a longer record of orders",
+        )
     shared: Shared = {}
     with progress("customers: backtest", len(churn_cuts) + len(value_cuts)) as advance:
-        churns, values = [], []
-        for cut in churn_cuts:
-            churns.append(churn_at(ledger, cut, last, settings, shared=shared))
-            advance()
-        for cut, days in value_cuts:
-            values.append(value_at(ledger, cut, last, days, settings, shared=shared))
-            advance()
-    churned, valued = _stack(churns), _stack(values)
-    if churned.is_empty():
-        raise NotEnoughDataError(
-            f"No cut leaves a complete window of {terms.churn_horizon_days} days after it and as much before it: the "
-            f"record runs from {first} to {last}.",
-            file="order_lines",
-            rule="customers.churn_horizon_days",
-            remedy="shorten customers.churn_horizon_days, or bring a longer record",
+        churned = _each([partial(churn_at, ledger, cut, last, settings, shared=shared) for cut in churn_cuts], advance)
+        valued = _each(
+            [partial(value_at, ledger, cut, last, days, settings, shared=shared) for cut, days in value_cuts], advance
         )
     return Backtest(evaluate(churned, valued), churned, valued)
 
@@ -137,33 +137,6 @@ def value_at(
     )
 
 
-def fit_value(
-    ledger: pl.DataFrame,
-    cut: date,
-    settings: Settings,
-    *,
-    horizon_days: int,
-    as_revenue: bool = False,
-    shared: Shared | None = None,
-) -> tuple[value.ValueModel, Past]:
-    """The value model of a cut, and the past it was fitted on."""
-    terms = settings.customers
-    taught = value.teaching_days((cut - _first(ledger)).days, horizon_days)
-    past = Past(ledger, cut, horizon_days=taught, period_days=terms.period_days, shared=shared)
-    rate = 1.0 if as_revenue or terms.value == "revenue" else terms.margin_rate
-    discount = 0.0 if as_revenue else terms.discount_rate_a_year
-    model = value.fit(
-        past,
-        horizon_days=horizon_days,
-        trees=terms.trees,
-        seed=settings.seed,
-        threads=settings.threads,
-        rate=rate,
-        discount_rate_a_year=discount,
-    )
-    return model, past
-
-
 def active_days(ledger: pl.DataFrame, as_of: date, terms: Customers) -> int:
     """Days without an order after which a customer counts as lapsed.
 
@@ -203,9 +176,10 @@ def evaluate(churned: pl.DataFrame, valued: pl.DataFrame) -> pl.DataFrame:
                     figures.append(("value", model, metric, f"{days}_days", str(cut), measure(actual, said)))
         covered = part.select(pl.col("actual").is_between("value_low", "value_high").mean()).item()
         figures.append(("value", "value", "interval_coverage", f"{days}_days", str(cut), float(covered)))
-    frame = pl.DataFrame(figures, schema=["capability", "model", "metric", "slice", "cut", "value"], orient="row")
-    frame = frame.with_columns(pl.col("value").fill_nan(None))
     keys = ["capability", "model", "metric", "slice"]
+    schema = {**dict.fromkeys((*keys, "cut"), pl.String), "value": pl.Float64}
+    frame = pl.DataFrame(figures, schema=schema, orient="row")
+    frame = frame.with_columns(pl.col("value").fill_nan(None))
     means = frame.group_by(keys, maintain_order=True).agg(pl.col("value").mean()).with_columns(cut=pl.lit(MEAN))
     return pl.concat([frame, means.select(frame.columns)])
 
@@ -223,17 +197,19 @@ def _cuts(first: date, last: date, horizon_days: int, terms: Customers) -> list[
     return [cut for cut in cuts if (cut - first).days >= horizon_days]
 
 
-def _first(ledger: pl.DataFrame) -> date:
-    first = ledger["day"].min()
-    if not isinstance(first, date):
-        raise NotEnoughDataError(
-            "There is no order of a known customer on record.",
-            file="order_lines",
-            column="customer_id",
-            remedy="map the column that names the customer, or leave `customers` out of the configuration",
-        )
-    return first
+def _each(judges: Sequence[Callable[[], pl.DataFrame]], advance: Advance) -> pl.DataFrame:
+    """What the cuts give, the newest first; those at which a young shop had too little to learn from give nothing.
 
-
-def _stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(frames) if frames else pl.DataFrame()
+    Raises:
+        NotEnoughDataError: None gives anything; says what the newest lacks.
+    """
+    frames, lacking = [], []
+    for judge in judges:
+        try:
+            frames.append(judge())
+        except NotEnoughDataError as error:
+            lacking.append(error)
+        advance()
+    if not frames:
+        raise lacking[0]
+    return pl.concat(frames)

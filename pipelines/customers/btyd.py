@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import betaln, digamma, gammaln, hyp2f1
 
-from pipelines.errors import NotEnoughDataError
+from pipelines.customers.record import too_little
 
 Floats = NDArray[np.float64]
 _START = (0.3, 1.5)
@@ -119,12 +119,11 @@ def fit_beta_geometric(x: pl.Series, recency: pl.Series, age: pl.Series, *, modi
     """
     customers = pl.DataFrame({"x": x.cast(pl.Float64), "recency": recency, "age": age}).filter(pl.col("age") > 0)
     if customers.height < 10 or not (customers["x"] > 0).any():
-        raise NotEnoughDataError(
+        raise too_little(
             "Too few customers have bought again to learn how they come back: "
             f"{customers.filter(pl.col('x') > 0).height} of {customers.height}.",
-            file="order_lines",
             rule="at least ten customers, one of them with two purchase days",
-            remedy="bring a longer record of orders, or leave `customers` out of the configuration",
+            remedy="bring a longer record of orders",
         )
     cells = customers.group_by("x", "recency", "age").agg(count=pl.len()).sort("x", "recency", "age")
     scale = float(customers["age"].max())  # type: ignore[arg-type]
@@ -187,9 +186,8 @@ def fit_gamma_gamma(x: pl.Series, mean: pl.Series) -> GammaGamma:
         (pl.col("x") > 0) & (pl.col("mean") > 0)
     )
     if known.height < 10:
-        raise NotEnoughDataError(
+        raise too_little(
             f"Too few customers have spent anything to learn what a purchase is worth: {known.height}.",
-            file="order_lines",
             rule="at least ten customers with a positive mean order value",
             remedy="check the amounts of the order lines, or bring a longer record",
         )

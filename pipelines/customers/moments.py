@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.customers import FEATURES, describe, known_by, labels
 from pipelines.customers.btyd import BetaGeometric, fit_beta_geometric
 from pipelines.customers.calibration import log_odds
+from pipelines.customers.record import first_and_last, too_little
 from pipelines.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
@@ -66,13 +67,12 @@ class Past:
         self.period_days = period_days
         self.ledger = known_by(ledger, cut)
         if self.ledger.is_empty():
-            raise NotEnoughDataError(
+            raise too_little(
                 f"No order of a known customer is on record by {cut}.",
-                file="order_lines",
                 column="customer_id",
-                remedy="bring orders with a customer_id, or name a later day",
+                remedy="name a later day, or bring earlier orders",
             )
-        self.first: date = self.ledger["day"].min()  # type: ignore[assignment]
+        self.first, _ = first_and_last(self.ledger)
         self._shared: Shared = shared if shared is not None else {}
 
     def moment(self, as_of: date) -> Moment:

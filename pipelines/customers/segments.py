@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipelines.customers.metrics import adjusted_rand
 from pipelines.customers.moments import keyed
-from pipelines.errors import NotEnoughDataError
+from pipelines.customers.record import too_little
 
 Floats = NDArray[np.float64]
 
@@ -132,11 +132,10 @@ def fit(rows: pl.DataFrame, *, seed: int) -> SegmentsModel:
         NotEnoughDataError: There are fewer customers than segments.
     """
     if rows.height < K_RANGE.start:
-        raise NotEnoughDataError(
+        raise too_little(
             f"{rows.height} customers cannot be divided into {K_RANGE.start} segments.",
-            file="order_lines",
             column="customer_id",
-            remedy="bring a longer record, or leave `customers` out of the configuration",
+            remedy="bring a longer record of orders",
         )
     rows = rows.sort("customer_id") if "customer_id" in rows.columns else rows
     logs = _logs(rows)

@@ -13,7 +13,9 @@ from features.customers import known_by, labels, ledger
 from pipelines.customers import backtest, churn, jobs
 from pipelines.customers.churn import ChurnModel
 from pipelines.customers.metrics import auc
+from pipelines.customers.models import fit
 from pipelines.customers.moments import Past
+from pipelines.customers.outputs import describe_segments
 from pipelines.customers.value import ValueModel
 from pipelines.errors import NotEnoughDataError
 from pipelines.lake import Lake
@@ -97,7 +99,7 @@ def test_the_backtest_ranks_and_adds_up(book: pl.DataFrame, settings: Settings) 
 
 
 def test_models_come_back_from_their_folders(book: pl.DataFrame, settings: Settings, tmp_path: Path) -> None:
-    models, known = jobs._fit(book, CUT, settings)
+    models, known = fit(book, CUT, settings, lambda steps=1, /: None)
     rows = known.moment(CUT).rows
     models.churn.to_dir(tmp_path / "churn")
     models.value.to_dir(tmp_path / "value")
@@ -123,7 +125,7 @@ def test_customers_writes_one_file_and_nothing_else(
     assert scores["customer_id"].to_list() == ordered.to_list()
     assert scores.filter(pl.col("status") == "lapsed")["churn_band"].unique().to_list() == ["lapsed"]
     assert scores["next_order_on"].drop_nulls().min() > CUT
-    described = jobs.describe_segments(scores)
+    described = describe_segments(scores)
     assert described.group_by("scheme").agg(pl.col("customers").sum())["customers"].to_list() == [scores.height] * 2
 
 
