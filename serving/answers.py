@@ -19,6 +19,8 @@ from serving.problems import Problem
 from serving.store import Held
 
 MOST = 1000
+MOST_LETTERS = 200
+_LARGEST_START = 2**31
 CSV = "text/csv"
 _DECIMALS = 6
 
@@ -133,8 +135,7 @@ def _cursor(held: Held, start: int) -> str:
 def _read_cursor(held: Held, cursor: str) -> int:
     try:
         release, start = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        start = int(start)
-        if start < 0:
+        if not isinstance(start, int) or not 0 <= start < _LARGEST_START:
             raise ValueError(start)
     except (ValueError, TypeError) as error:
         raise Problem("invalid-request", "The cursor is not one of ours.", errors=[("cursor", "unreadable")]) from error

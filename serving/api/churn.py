@@ -1,6 +1,6 @@
 """Who is about to leave: active customers, most at risk first."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, Query, Request, Response
@@ -9,19 +9,18 @@ from pydantic import Field
 from serving.answers import Page, answer, csv, page, wants_csv
 from serving.api.customers import EXAMPLE as CUSTOMER
 from serving.api.customers import Customer
-from serving.api.parameters import NEXT, Paging, documented, with_csv
+from serving.api.parameters import NEXT, Listing, documented, with_csv
 from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
 
 
-class ChurnFilters(Paging):
+class ChurnFilters(Listing):
     """Which customers, and how they are written."""
 
     min_risk: float = Field(default=0.0, ge=0, le=1, description="Only from this churn probability.", examples=[0.5])
     band: str | None = Field(default=None, description="Only this churn band.", examples=["high"])
     segment: str | None = Field(default=None, description="Only this segment.", examples=["champions"])
-    format: Literal["json", "csv"] | None = Field(default=None, description="csv: the whole list as a file.")
 
 
 class ChurnList(Page):

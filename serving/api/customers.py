@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from serving.answers import Answer, answer, tidy
+from serving.answers import MOST_LETTERS, Answer, answer, tidy
 from serving.api.parameters import documented
 from serving.auth import needs
 from serving.problems import Problem, responses
@@ -62,7 +62,7 @@ def routes(_series: list[str]) -> APIRouter:
     router = APIRouter(tags=["customers"], dependencies=[needs("customers:read")])
 
     @router.get(
-        "/v1/customers/{customer_id}",
+        "/v1/customers/{customer_id:path}",
         summary="One customer",
         responses=documented(CustomerAnswer, {"as_of": "2011-12-09", "model_version": "2", "customer": EXAMPLE})
         | responses("not-found", "not-in-this-shop"),
@@ -70,7 +70,9 @@ def routes(_series: list[str]) -> APIRouter:
     )
     async def show_customer(
         request: Request,
-        customer_id: Annotated[str, Path(max_length=200, description="The customer's id.", examples=["12347"])],
+        customer_id: Annotated[
+            str, Path(min_length=1, max_length=MOST_LETTERS, description="The customer's id.", examples=["12347"])
+        ],
     ) -> Response:
         """Scores of one customer as of the release's date."""
         held: Held = request.app.state.store.now()

@@ -7,8 +7,8 @@ import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from serving.answers import Page, answer, matching, page
-from serving.api.parameters import NEXT, documented, example_keys, filters
+from serving.answers import MOST_LETTERS, Page, answer, csv, matching, page, wants_csv
+from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs
 from serving.problems import Problem, responses
 from serving.store import Held
@@ -47,15 +47,23 @@ def routes(series: list[str]) -> APIRouter:
     @router.get(
         "/v1/forecasts",
         summary="Forecasts of demand",
-        responses=documented(Forecasts, _example(series))
+        responses=with_csv(documented(Forecasts, _example(series)), _example_csv(series))
         | responses("not-found", "not-in-this-shop", "cursor-expired"),
         response_model=Forecasts,
     )
     async def list_forecasts(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
-        """One item a series. Name series by their key columns; repeat a parameter to ask for several."""
+        """One item a series. Name series by their key columns; repeat a parameter to ask for several.
+
+        CSV has one row a series and period and needs the scope lists:export.
+        """
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
-        rows = _rows(held, {column: given[column] for column in series})
+        chosen = {column: given[column] for column in series}
+        if wants_csv(request, given["format"]):
+            return csv(held, _rows(held.table("forecasts"), chosen), "forecasts")
+        if held.forecasts is None:
+            raise Problem("not-in-this-shop", "This shop has no forecasts.")
+        rows = _rows(held.forecasts, chosen)
         items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
         return answer(
             request,
@@ -68,14 +76,18 @@ def routes(series: list[str]) -> APIRouter:
     return router
 
 
-def _rows(held: Held, chosen: dict[str, list[str]]) -> pl.DataFrame:
-    if held.forecasts is None:
-        raise Problem("not-in-this-shop", "This shop has no forecasts.")
-    rows = matching(held.forecasts, chosen)
+def _rows(forecasts: pl.DataFrame, chosen: dict[str, list[str]]) -> pl.DataFrame:
+    rows = matching(forecasts, chosen)
     if rows.is_empty() and any(chosen.values()):
-        named = ", ".join(f"{column} {'|'.join(values)}" for column, values in chosen.items() if values)
+        named = ", ".join(f"{column} {'|'.join(values)[:MOST_LETTERS]}" for column, values in chosen.items() if values)
         raise Problem("not-found", f"There is no forecast for {named}.")
     return rows
+
+
+def _example_csv(series: list[str]) -> str:
+    keys = example_keys(series)
+    columns = [*keys, "issued_on", "period", "horizon", "mean", "p50"]
+    return f"{','.join(columns)}\n{','.join(keys.values())},2011-12-05,2011-12-05,1,412.6,396.1\n"
 
 
 def _example(series: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is watched: drift of the newest data against the reference."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 import polars as pl
@@ -36,8 +36,9 @@ class DriftCheck(BaseModel):
 
 
 class DriftChecks(Page):
-    """A page of checks, and where the report for people is."""
+    """A page of checks, when they were made, and where the report for people is. `as_of` is the date of the data."""
 
+    checked_on: date | None
     report: str | None
     items: list[DriftCheck]
 
@@ -47,10 +48,11 @@ _EXAMPLE = {
     "model_version": "churn 2, demand 3",
     "total": 812,
     "next": NEXT,
+    "checked_on": "2026-11-23",
     "report": "/reports/drift.html",
     "items": [
         {
-            "checked_at": "2011-12-09T23:59:59Z",
+            "checked_at": "2026-11-23T06:14:31Z",
             "dataset": "demand",
             "column": "unit_price",
             "metric": "psi",
@@ -85,10 +87,11 @@ def routes(_series: list[str]) -> APIRouter:
             held,
             paging
             | {
+                "checked_on": checked_at.date() if isinstance(checked_at, datetime) else None,
                 "report": f"/reports/{DRIFT_REPORT}" if DRIFT_REPORT in held.release.reports else None,
                 "items": items.to_dicts(),
             },
-            as_of=checked_at.date() if isinstance(checked_at, datetime) else None,
+            as_of=held.data_as_of,
             model_version=held.model_versions,
         )
 

@@ -1,6 +1,6 @@
 """Query parameters several nouns share, and the documentation of an answer by example."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -20,8 +20,14 @@ class Paging(BaseModel):
     cursor: str | None = Field(default=None, max_length=200, description="`next` of the page before.")
 
 
-def filters(name: str, series: list[str], **more: Any) -> type[Paging]:
-    """A set of query parameters: the shop's series columns, `more`, and paging.
+class Listing(Paging):
+    """Which part of a list, and how it is written."""
+
+    format: Literal["json", "csv"] | None = Field(default=None, description="csv: the whole list as a file.")
+
+
+def filters(name: str, series: list[str], **more: Any) -> type[Listing]:
+    """A set of query parameters: the shop's series columns, `more`, paging and format.
 
     Example:
         >>> filters("Example", ["product_id"])(product_id=["85123A"]).limit
@@ -39,7 +45,7 @@ def filters(name: str, series: list[str], **more: Any) -> type[Paging]:
         )
         for column in series
     }
-    return create_model(name, __base__=Paging, **by_key, **more)
+    return create_model(name, __base__=Listing, **by_key, **more)
 
 
 def example_keys(series: list[str]) -> dict[str, Any]:

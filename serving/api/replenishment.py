@@ -7,8 +7,8 @@ import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.answers import Page, answer, matching, page
-from serving.api.parameters import NEXT, documented, example_keys, filters
+from serving.answers import Page, answer, csv, matching, page, wants_csv
+from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
@@ -57,15 +57,18 @@ def routes(series: list[str]) -> APIRouter:
     @router.get(
         "/v1/replenishment",
         summary="Proposed orders",
-        responses=documented(Proposals, _example(series)) | responses("not-in-this-shop", "cursor-expired"),
+        responses=with_csv(documented(Proposals, _example(series)), _example_csv(series))
+        | responses("not-in-this-shop", "cursor-expired"),
         response_model=Proposals,
     )
     async def list_proposals(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
-        """The most urgent first: by order date, then by the risk of running out."""
+        """The most urgent first: by order date, then by the risk of running out. CSV needs the scope lists:export."""
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         wanted = {column: given[column] for column in (*series, "supplier_id")}
         rows = matching(proposals(held, given["min_quantity"]), wanted)
+        if wants_csv(request, given["format"]):
+            return csv(held, rows, "replenishment")
         items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
         return answer(
             request,
@@ -91,6 +94,12 @@ def proposals(held: Held, min_quantity: float = 0.0) -> pl.DataFrame:
 def is_illustrative(held: Held) -> bool:
     """Whether any proposal rests on made-up stock or terms."""
     return bool(held.table("replenishment")["illustrative"].any())
+
+
+def _example_csv(series: list[str]) -> str:
+    keys = example_keys(series)
+    columns = [*keys, "supplier_id", "quantity", "order_by", "receive_on", "illustrative"]
+    return f"{','.join(columns)}\n{','.join(keys.values())},illustrative,1200.0,2011-12-05,2011-12-19,true\n"
 
 
 def _example(series: list[str]) -> dict[str, Any]:

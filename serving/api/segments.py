@@ -1,16 +1,16 @@
 """Segments of customers, in words and figures, and who is in them."""
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.answers import Page, answer, csv, page, wants_csv
+from serving.answers import MOST_LETTERS, Page, answer, csv, page, wants_csv
 from serving.api.customers import EXAMPLE as CUSTOMER
 from serving.api.customers import Customer
-from serving.api.parameters import NEXT, Paging, documented, with_csv
+from serving.api.parameters import NEXT, Listing, documented, with_csv
 from serving.auth import needs
 from serving.problems import Problem, responses
 from serving.store import Held
@@ -19,11 +19,10 @@ from serving.store import Held
 _COLUMN_OF_SCHEME = {"rfm": "rfm_segment"}
 
 
-class SegmentFilters(Paging):
+class SegmentFilters(Listing):
     """Which segments, and how they are written."""
 
     scheme: str | None = Field(default=None, description="Only segments of this scheme.", examples=["kmeans"])
-    format: Literal["json", "csv"] | None = Field(default=None, description="csv: the whole list as a file.")
 
 
 class Segment(BaseModel):
@@ -96,7 +95,7 @@ def routes(_series: list[str]) -> APIRouter:
         return _list(request, held, rows, asked, "segments", {})
 
     @router.get(
-        "/v1/segments/{segment_id}/customers",
+        "/v1/segments/{segment_id:path}/customers",
         summary="Customers of a segment",
         responses=with_csv(
             documented(SegmentCustomers, _PAGE | {"segment": "champions", "items": [CUSTOMER]}),
@@ -107,7 +106,10 @@ def routes(_series: list[str]) -> APIRouter:
     )
     async def list_customers(
         request: Request,
-        segment_id: Annotated[str, Path(max_length=200, description="`segment` of a segment.", examples=["champions"])],
+        segment_id: Annotated[
+            str,
+            Path(min_length=1, max_length=MOST_LETTERS, description="`segment` of a segment.", examples=["champions"]),
+        ],
         asked: Annotated[SegmentFilters, Query()],
     ) -> Response:
         """Most at risk first. CSV needs the scope lists:export."""

@@ -75,7 +75,7 @@ class Listing:
     rows: Callable[[Held], pl.DataFrame]
     columns: tuple[str, ...]
     api: str
-    csv: str | None = None
+    csv: str
 
 
 def key_figures(held: Held) -> list[Figure]:
@@ -135,6 +135,17 @@ def demand_chart(held: Held) -> Chart | None:
         bars.append(Bar(round(place * step, 1), _CHART_HEIGHT - height, round(step * 0.72, 1), height, kind, title))
     forecast_x = round(totals["past"].height * step, 1)
     return Chart(bars, day(rows[0][1]), day(rows[-1][1]), number(highest), forecast_x)
+
+
+def report_title(file: str) -> str:
+    """What a report is called.
+
+    Example:
+        >>> report_title("drift.html"), report_title("drift_order_lines.html")
+        ('Drift report', 'Drift of order lines')
+    """
+    kind, _, dataset = file.removesuffix(".html").replace("_", " ").capitalize().partition(" ")
+    return f"{kind} of {dataset}" if dataset else f"{kind} report"
 
 
 def listings(held: Held) -> dict[str, Listing]:
@@ -234,6 +245,7 @@ _LISTINGS = {
         _forecast_rows,
         ("description", "next_period", "expected", "p10", "p50", "p90", "in_all", "flags"),
         "/v1/forecasts",
+        "/v1/forecasts?format=csv",
     ),
     "replenishment": Listing(
         "Orders to place",
@@ -250,7 +262,8 @@ _LISTINGS = {
             "stock_out_risk_before",
             "drivers",
         ),
-        "/v1/replenishment",
+        "/v1/replenishment?min_quantity=0.5",
+        "/v1/replenishment?min_quantity=0.5&format=csv",
     ),
     "churn": Listing(
         "Customers at risk",

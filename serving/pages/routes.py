@@ -190,7 +190,12 @@ def _renderer(settings: Settings) -> Callable[..., Response]:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": figures.number, "day": figures.day, "with_code": with_code}
+    environment.filters |= {
+        "number": figures.number,
+        "day": figures.day,
+        "report_title": figures.report_title,
+        "with_code": with_code,
+    }
     environment.globals["shop"] = settings.shop
 
     def render(template: str, *, status: int = 200, **content: Any) -> Response:

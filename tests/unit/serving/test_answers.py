@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from datetime import timedelta
+from urllib.parse import quote
 
 import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from pipelines.release import current
+from pipelines.release import activate, current, freeze
 from pipelines.settings import Settings
 from serving import store
 from serving.app import create_app
 from serving.auth import demo_key
-from tests.made_shop import CUSTOMERS, HOSTILE_SEGMENT, PRODUCTS, made_release, made_tables
+from tests.made_shop import AS_OF, CUSTOMERS, HOSTILE_SEGMENT, ISSUED_ON, PRODUCTS, made_release, made_tables
 from tests.unit.serving.conftest import LOCAL
 
 ANSWERS = [
@@ -105,9 +107,51 @@ def test_customers_of_segments_reconcile_with_their_counts(client: TestClient) -
         segments = client.get("/v1/segments", params={"scheme": scheme}).json()["items"]
         assert sum(segment["customers"] for segment in segments) == len(CUSTOMERS)
         for segment in segments:
-            if "/" not in segment["segment"]:
-                listed = client.get(f"/v1/segments/{segment['segment']}/customers?limit=1").json()
-                assert listed["total"] == segment["customers"]
+            listed = client.get(f"/v1/segments/{quote(segment['segment'], safe='')}/customers?limit=1").json()
+            assert listed["total"] == segment["customers"]
+
+
+@pytest.mark.parametrize("customer", ["EU/12346", "EU/12346/customers", "a b?c#d", "ü😀", ".."])
+def test_a_customer_is_reached_whatever_the_id(new_settings: Settings, customer: str) -> None:
+    scores = made_tables()["customer_scores"].with_columns(pl.col("customer_id").replace("12346", customer))
+    tables = {"customer_scores": scores}
+    made = freeze(new_settings.releases_dir, shop={}, tables=tables, models={}, reports={}, facts={})
+    activate(new_settings.releases_dir, made.id)
+    headers = {"Authorization": f"Bearer {demo_key(new_settings)}"}
+    with TestClient(create_app(new_settings), headers=headers, **LOCAL) as client:
+        answer = client.get(f"/v1/customers/{quote(customer, safe='').replace('.', '%2E')}")
+        assert answer.status_code == 200
+        assert answer.json()["customer"]["customer_id"] == customer
+
+
+def test_drift_is_as_of_the_data_and_says_when_it_was_checked(client: TestClient, new_settings: Settings) -> None:
+    body = client.get("/v1/monitoring/drift").json()
+    checked_at = made_tables()["drift"]["checked_at"].max()
+    assert (body["as_of"], body["checked_on"]) == (str(AS_OF), str(checked_at.date()))
+    for without, as_of in (
+        (("customer_scores", "segments"), str(ISSUED_ON - timedelta(days=1))),
+        (("customer_scores", "segments", "forecasts", "lead_time_demand"), None),
+    ):
+        made_release(new_settings, without=without)
+        headers = {"Authorization": f"Bearer {demo_key(new_settings)}"}
+        with TestClient(create_app(new_settings), headers=headers, **LOCAL) as other:
+            body = other.get("/v1/monitoring/drift").json()
+            assert (body["as_of"], body["checked_on"]) == (as_of, str(checked_at.date()))
+
+
+@pytest.mark.parametrize("name", ["forecasts", "replenishment"])
+def test_forecasts_and_orders_come_as_csv_too(client: TestClient, name: str) -> None:
+    table = made_tables()[name]
+    rows = pl.read_csv(client.get(f"/v1/{name}?format=csv").content, schema_overrides={"product_id": pl.String})
+    assert rows.columns == table.columns
+    assert rows.height == table.height
+    number = "mean" if name == "forecasts" else "quantity"
+    assert rows[number].sum() == pytest.approx(table[number].sum(), abs=1e-3)
+    one = pl.read_csv(client.get(f"/v1/{name}?format=csv&product_id={PRODUCTS[7]}").content)
+    assert one["product_id"].unique().to_list() == [PRODUCTS[7]]
+    page = client.get(f"/lists/{name}").text
+    link = html.unescape(re.search(r'href="([^"]+)">CSV', page)[1])
+    assert client.get(link).headers["content-type"].startswith("text/csv")
 
 
 def test_replenishment_says_that_it_is_illustrative(client: TestClient) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import logging
 
@@ -32,6 +33,60 @@ CASES = [
     ("GET", "/v1/churn?format=xlsx", 422, "invalid-request"),
     ("GET", "/lists/churn?page=0", 422, "invalid-request"),
 ]
+
+
+ODD = [
+    "%00",
+    "a%00b",
+    "%F0%9F%98%80",
+    "%FF",
+    "%ED%A0%80",
+    "x" * 201,
+    "x" * 20_000,
+    "%0A",
+    "..%2F..%2Fetc",
+    "'",
+    "%E2%80%AE",
+]
+ODD_CURSORS = ["bnVsbA", "W10", "e30", "é", "====", "WyJ4IiwxZTMwXQ", "WyJ4Iiwi4oKsIl0"]
+PLACES = [
+    "/v1/customers/{}",
+    "/v1/segments/{}/customers",
+    "/v1/segments?scheme={}",
+    "/v1/churn?band={}&segment={}",
+    "/v1/forecasts?product_id={}",
+    "/v1/replenishment?supplier_id={}&min_quantity={}",
+    "/v1/monitoring/drift?dataset={}",
+    "/v1/churn?cursor={}",
+    "/lists/{}",
+    "/lists/churn?page={}",
+    "/reports/{}",
+    "/static/{}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("odd", ODD, ids=[odd[:12] for odd in ODD])
+def test_odd_ids_are_nobody_or_not_valid_but_never_a_fault(client: TestClient, place: str, odd: str) -> None:
+    answer = client.get(place.replace("{}", odd))
+    assert answer.status_code in {200, 404, 422}
+    if "?" not in place:
+        assert answer.status_code != 200
+    if answer.status_code != 200:
+        assert ProblemDocument.model_validate_json(answer.content).status == answer.status_code
+        assert len(answer.json()["detail"]) < 400
+
+
+@pytest.mark.parametrize("cursor", ODD_CURSORS)
+def test_odd_cursors_are_not_valid(client: TestClient, cursor: str) -> None:
+    assert client.get("/v1/churn", params={"cursor": cursor}).status_code == 422
+
+
+@pytest.mark.parametrize("start", [1e30, 2**63, 2**40, -1, "1", None])
+def test_a_cursor_beyond_every_list_is_not_valid(client: TestClient, start: object) -> None:
+    release = client.get("/health/ready").json()["release"]
+    cursor = base64.urlsafe_b64encode(json.dumps([release, start]).encode()).decode().rstrip("=")
+    assert client.get("/v1/churn", params={"cursor": cursor}).status_code == 422
 
 
 @pytest.mark.parametrize(("method", "path", "status", "slug"), CASES)
