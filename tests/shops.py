@@ -14,13 +14,13 @@ TEA: dict[str, Any] = {
     "data_dir": "data",
     "timezone": "Europe/Berlin",
     "sources": [{"table": "order_lines", "format": "csv", "path": "orders*.csv"}],
-    "demand": {"horizon": 4, "backtest_origins": 2, "trees": 20},
-    "customers": {"churn_horizon_days": 56, "value_horizon_days": 112, "cuts": 3, "trees": 20},
+    "demand": {"horizon": 3, "backtest_origins": 1, "trees": 10},
+    "customers": {"churn_horizon_days": 56, "value_horizon_days": 112, "cuts": 2, "trees": 10},
     "supply": {"illustrative": {"seed": 1}},
 }
 
 
-def orders(seed: int = 7, *, products: int = 30, customers: int = 250, weeks: int = 80) -> pl.DataFrame:
+def orders(seed: int = 7, *, products: int = 20, customers: int = 250, weeks: int = 70) -> pl.DataFrame:
     """Order lines of a made tea shop: customers with rates of their own who leave one day, products that differ."""
     rng = np.random.default_rng(seed)
     rate_a_week = rng.gamma(0.8, 0.35, customers)

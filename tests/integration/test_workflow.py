@@ -1,0 +1,97 @@
+"""What the flow does when something changes, is missing or is taken back."""
+
+from __future__ import annotations
+
+import shutil
+
+import polars as pl
+import pytest
+import yaml
+
+from pipelines.lake import Lake
+from pipelines.release import current
+from pipelines.settings import load_settings
+from tests.conftest import purvey
+from tests.shops import orders, tea_shop
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    purvey("run", "--config", tea_shop(folder))
+    return folder
+
+
+@pytest.fixture
+def shop(finished, tmp_path):
+    """A finished shop of its own for each test: a copied folder is a moved one."""
+    return shutil.copytree(finished, tmp_path / "tea", symlinks=True)
+
+
+def release_of(folder):
+    release = current(load_settings(folder).releases_dir)
+    assert release is not None
+    return release
+
+
+def test_nothing_new_changes_nothing(shop):
+    before = release_of(shop)
+    done = purvey("run", cwd=shop)
+    assert done.stdout.count("nothing new") == 9
+    assert release_of(shop).id == before.id
+
+
+def test_what_a_setting_decides_is_done_again(shop):
+    content = yaml.safe_load((shop / "shop.yaml").read_text())
+    (shop / "shop.yaml").write_text(yaml.safe_dump(content | {"currency": "USD"}))
+    purvey("run", cwd=shop)
+    assert release_of(shop).shop["currency"] == "USD"
+
+
+def test_a_rollback_stands_until_there_is_something_new(shop):
+    first = release_of(shop)
+    newest = (
+        orders()
+        .tail(200)
+        .with_columns(pl.col("order_id") + "x", ordered_at=pl.col("ordered_at").str.replace("^2024-0.", "2024-07"))
+    )
+    newest.write_csv(shop / "orders_august.csv")
+    purvey("run", cwd=shop)
+    second = release_of(shop)
+    assert second.id != first.id
+    purvey("rollback", cwd=shop)
+    assert release_of(shop).id == first.id
+    assert purvey("run", cwd=shop).stdout.count("nothing new") == 9
+    assert release_of(shop).id == first.id
+
+
+def test_a_lost_tracking_folder_is_made_anew(shop):
+    shutil.rmtree(shop / "data" / "tracking")
+    purvey("run", cwd=shop)
+    assert purvey("run", cwd=shop).stdout.count("nothing new") == 9
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(lambda frame: frame.filter(pl.col("ordered_at") < "2023-05-01"), id="eighteen weeks"),
+        pytest.param(lambda frame: frame.with_columns(customer_id=pl.lit(None, dtype=pl.String)), id="nobody known"),
+    ],
+)
+def test_what_there_is_too_little_data_for_is_left_out_and_said(tmp_path, lines):
+    config = tea_shop(tmp_path)
+    lines(orders()).write_csv(tmp_path / "orders.csv")
+    done = purvey("run", "--config", config)
+    assert "train customers" in done.stdout
+    assert "left out" in done.stdout
+    assert "forecasts" in release_of(tmp_path).tables
+    assert "customer_scores" not in release_of(tmp_path).tables
+
+
+def test_too_little_for_anything_is_an_error_in_words(tmp_path):
+    config = tea_shop(tmp_path)
+    orders().head(3).write_csv(tmp_path / "orders.csv")
+    done = purvey("run", "--config", config, check=False)
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert Lake(load_settings(config).lake_url).read("order_lines").height == 3
