@@ -67,8 +67,8 @@ def made_release(settings: Settings, seed: int = 1, *, without: tuple[str, ...] 
     (scratch / "model").mkdir(parents=True, exist_ok=True)
     (scratch / "model" / "booster.txt").write_text(f"tree\nversion=v4\nseed={seed}\n")
     (scratch / "model" / "model.json").write_text('{"class": "made:Model"}')
-    (scratch / "drift.html").write_text(REPORT)
-    (scratch / "index.html").write_text('<!doctype html><title>Reports</title><a href="drift.html">Drift</a>')
+    (scratch / "drift.html").write_text('<!doctype html><title>Drift</title><a href="drift_order_lines.html">…</a>')
+    (scratch / "drift_order_lines.html").write_text(REPORT)
     release = freeze(
         settings.releases_dir,
         shop={
@@ -81,7 +81,7 @@ def made_release(settings: Settings, seed: int = 1, *, without: tuple[str, ...] 
         },
         tables=tables,
         models={"demand": scratch / "model"},
-        reports={"drift.html": scratch / "drift.html", "index.html": scratch / "index.html"},
+        reports={name: scratch / name for name in ("drift.html", "drift_order_lines.html")},
         facts={
             "table_versions": {"order_lines": seed},
             "model_versions": {name: str(seed) for name in ("demand", "churn")},
@@ -227,8 +227,8 @@ def _watched() -> dict[str, pl.DataFrame]:
             "column": ["quantity", "unit_price", "hour", "country"],
             "metric": ["psi"] * 4,
             "value": [0.05, 0.31, 0.02, None],
-            "threshold": [0.2] * 4,
-            "status": ["ok", "drift", "ok", "unknown"],
+            "threshold": [0.2, 0.2, 0.2, None],
+            "status": ["ok", "drift", "ok", "info"],
         }
     )
     performance = pl.DataFrame(

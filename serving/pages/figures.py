@@ -105,7 +105,7 @@ def key_figures(held: Held) -> list[Figure]:
         )
         figures.append(Figure(number(orders.height), "orders proposed", note))
     if held.has("drift") and held.table("drift").height:
-        drift = held.table("drift")
+        drift = held.table("drift").filter(pl.col("threshold").is_not_null())
         drifting = drift.filter(pl.col("status") == "drift").height
         figures.append(Figure(number(drifting), "drift checks raise an alarm", f"of {number(drift.height)}"))
     return figures

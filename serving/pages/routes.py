@@ -196,7 +196,7 @@ def _renderer(settings: Settings) -> Callable[..., Response]:
         "report_title": figures.report_title,
         "with_code": with_code,
     }
-    environment.globals["shop"] = settings.shop
+    environment.globals |= {"shop": settings.shop, "demo": settings.serving.on_this_machine_only}
 
     def render(template: str, *, status: int = 200, **content: Any) -> Response:
         text = environment.get_template(template).render(content)

@@ -145,7 +145,7 @@ def test_the_report_draws_itself_in_a_sandbox(browser: Browser, address: str, se
     context = browser.new_context(base_url=address)
     page = context.new_page()
     sign_in(page, demo_key(settings))
-    page.goto("/reports/drift.html")
+    page.get_by_role("link", name="Drift of order lines").click()
     assert page.locator("#out").inner_text() == "drawn", "its own scripts run"
     assert page.evaluate("window.origin") == "null", "but as a stranger to the pages"
     context.close()

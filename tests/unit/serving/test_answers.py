@@ -203,6 +203,16 @@ def test_metrics_count_by_route_template(client: TestClient) -> None:
     assert 'purvey_model_info{model="demand",version="1"} 1.0' in text
 
 
+def test_the_start_page_counts_drift_and_names_reports_for_people(client: TestClient) -> None:
+    page = client.get("/").text
+    drift = made_tables()["drift"]
+    alarms = drift.filter(pl.col("status") == "drift").height
+    judged = drift.drop_nulls("threshold").height
+    assert re.search(rf'drift checks raise an alarm</dt><dd>{alarms}</dd><dd class="note">of {judged}<', page)
+    assert '<a href="/reports/drift.html">Drift report</a>' in page
+    assert '<a href="/reports/drift_order_lines.html">Drift of order lines</a>' in page
+
+
 def test_hostile_texts_are_escaped_on_pages(client: TestClient) -> None:
     for path in ("/lists/forecasts", "/lists/churn", "/lists/segments", "/lists/replenishment"):
         page = client.get(path).text
@@ -222,11 +232,11 @@ def test_pages_need_no_script_no_inline_style_and_nobody_else(client: TestClient
 
 
 def test_the_drift_report_runs_its_scripts_in_a_sandbox(client: TestClient) -> None:
-    answer = client.get("/reports/drift.html")
+    answer = client.get("/reports/drift_order_lines.html")
     policy = answer.headers["content-security-policy"]
     assert "sandbox allow-scripts" in policy
     assert "allow-same-origin" not in policy
-    still = client.get("/reports/index.html").headers["content-security-policy"]
+    still = client.get("/reports/drift.html").headers["content-security-policy"]
     assert "sandbox" not in still, "its links lead on with the session"
     assert "script-src" not in still, "and it may run nothing"
     assert "http" not in policy

@@ -216,6 +216,7 @@ def test_nobody_is_local_where_others_can_reach_the_server(tmp_path: Path, servi
     with TestClient(create_app(settings), **PROXIED) as client:
         assert client.get("/").headers["location"] == "/sign-in"
         assert client.get("/docs").status_code == 401
+        assert "--demo" not in client.get("/sign-in").text
         assert client.get("/openapi.json").status_code == 401
         assert client.get("/v1/models", headers=bearer(demo)).status_code == 401, "a demo key made before"
     with pytest.raises(AccessError, match="no demo key"):
