@@ -47,7 +47,7 @@ class Backtest:
     Attributes:
         evaluation: capability, model, metric, slice, cut, value: a row a figure, each cut and the mean over cuts.
         churn: cut, customer_id, active, churned and the probability of each model.
-        value: cut, horizon_days, customer_id, actual and the value of each model.
+        value: cut, horizon_days, customer_id, actual and the value of each model; empty where no window was complete.
     """
 
     evaluation: pl.DataFrame
@@ -69,25 +69,30 @@ def run(ledger: pl.DataFrame, last: date, settings: Settings) -> Backtest:
     terms = settings.customers
     first, _ = first_and_last(ledger)
     record_days = (last - first).days
-    judge_days = value.teaching_days(record_days, terms.value_horizon_days)
     churn_cuts = _cuts(first, last, terms.churn_horizon_days, terms)
+    if not churn_cuts:
+        shorter = f"set customers.churn_horizon_days to {record_days // 2} or less, " if record_days >= 14 else ""
+        raise too_little(
+            f"No cut leaves {terms.churn_horizon_days} days after it and as many before it: the record runs from "
+            f"{first} to {last}.",
+            rule="customers.churn_horizon_days",
+            remedy=f"{shorter}bring a longer record of orders",
+        )
+    judge_days = value.teaching_days(record_days, terms.value_horizon_days)
     value_cuts = [(cut, judge_days) for cut in _cuts(first, last, judge_days, terms)]
     if judge_days < terms.value_horizon_days <= record_days // 2:
         value_cuts.append((last - timedelta(days=terms.value_horizon_days), terms.value_horizon_days))
-    if not churn_cuts or not value_cuts:
-        shorter = f"set customers.churn_horizon_days to {record_days // 2} or less, or " if value_cuts else ""
-        raise too_little(
-            f"No cut leaves {max(terms.churn_horizon_days, judge_days)} days after it and as many before it: the "
-            f"record runs from {first} to {last}.",
-            rule="customers.churn_horizon_days" if value_cuts else None,
-            remedy=f"{shorter}bring a longer record of orders",
-        )
     shared: Shared = {}
     with progress("customers: backtest", len(churn_cuts) + len(value_cuts)) as advance:
-        churned = _each([partial(churn_at, ledger, cut, last, settings, shared=shared) for cut in churn_cuts], advance)
-        valued = _each(
+        churns, lacking = _each(
+            [partial(churn_at, ledger, cut, last, settings, shared=shared) for cut in churn_cuts], advance
+        )
+        values, _ = _each(
             [partial(value_at, ledger, cut, last, days, settings, shared=shared) for cut, days in value_cuts], advance
         )
+    if not churns:
+        raise lacking[0]
+    churned, valued = pl.concat(churns), pl.concat(values) if values else pl.DataFrame()
     return Backtest(evaluate(churned, valued), churned, valued)
 
 
@@ -166,7 +171,8 @@ def evaluate(churned: pl.DataFrame, valued: pl.DataFrame) -> pl.DataFrame:
                     ranks = model == "recency_rule" and metric in ("auc", "lift_10")
                     said = part["days_since_last_order" if ranks else model].to_numpy()
                     figures.append(("customers", model, metric, name, str(cut), measure(happened, said)))
-    for cut, days in valued.select("cut", "horizon_days").unique(maintain_order=True).rows():
+    windows = valued.select("cut", "horizon_days").unique(maintain_order=True).rows() if valued.height else []
+    for cut, days in windows:
         part = valued.filter((pl.col("cut") == cut) & (pl.col("horizon_days") == days))
         actual = part["actual"].to_numpy()
         for model, column in (("value", "value"), ("btyd", "btyd"), ("past_spend", "past_spend")):
@@ -197,12 +203,10 @@ def _cuts(first: date, last: date, horizon_days: int, terms: Customers) -> list[
     return [cut for cut in cuts if (cut - first).days >= horizon_days]
 
 
-def _each(judges: Sequence[Callable[[], pl.DataFrame]], advance: Advance) -> pl.DataFrame:
-    """What the cuts give, the newest first; those at which a young shop had too little to learn from give nothing.
-
-    Raises:
-        NotEnoughDataError: None gives anything; says what the newest lacks.
-    """
+def _each(
+    judges: Sequence[Callable[[], pl.DataFrame]], advance: Advance
+) -> tuple[list[pl.DataFrame], list[NotEnoughDataError]]:
+    """What the cuts give, and what was lacking at those where a young shop had too little to learn from."""
     frames, lacking = [], []
     for judge in judges:
         try:
@@ -210,6 +214,4 @@ def _each(judges: Sequence[Callable[[], pl.DataFrame]], advance: Advance) -> pl.
         except NotEnoughDataError as error:
             lacking.append(error)
         advance()
-    if not frames:
-        raise lacking[0]
-    return pl.concat(frames)
+    return frames, lacking

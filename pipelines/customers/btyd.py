@@ -189,7 +189,7 @@ def fit_gamma_gamma(x: pl.Series, mean: pl.Series) -> GammaGamma:
         raise too_little(
             f"Too few customers have spent anything to learn what a purchase is worth: {known.height}.",
             rule="at least ten customers with a positive mean order value",
-            remedy="check the amounts of the order lines, or bring a longer record",
+            remedy="check the amounts of the order lines, bring a longer record",
         )
     known = known.sort("x", "mean")
     scale = float(known["mean"].median())  # type: ignore[arg-type]

@@ -70,7 +70,7 @@ class Past:
             raise too_little(
                 f"No order of a known customer is on record by {cut}.",
                 column="customer_id",
-                remedy="name a later day, or bring earlier orders",
+                remedy="name a later day, bring earlier orders",
             )
         self.first, _ = first_and_last(self.ledger)
         self._shared: Shared = shared if shared is not None else {}

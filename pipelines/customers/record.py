@@ -18,8 +18,8 @@ def too_little(message: str, *, column: str | None = None, rule: str | None = No
         rule: What would be enough.
         remedy: What would bring it.
     """
-    without = "to do without customers, name `demand` and not `customers` in the configuration"
-    return NotEnoughDataError(message, file="order_lines", column=column, rule=rule, remedy=f"{remedy}; {without}")
+    remedy = f"{remedy}, or set customers.enabled: false to do without them"
+    return NotEnoughDataError(message, file="order_lines", column=column, rule=rule, remedy=remedy)
 
 
 def first_and_last(ledger: pl.DataFrame) -> tuple[date, date]:
