@@ -16,9 +16,11 @@ import polars as pl
 
 WINDOW_WEEKS = (4, 8, 13, 26, 52)
 _KEY = "customer_id"
+_SPAN = (_KEY, "day", "known_on", "until")
 _SUMS = ("orders", "new_products", "spend", "returned", "lines", "units", "hours")
 # Money and units are summed as whole ten-thousandths: such sums are the same in whatever order they are taken.
 _WHOLE = 10_000
+_NEVER = date.max
 
 #: Columns of a snapshot that a model may learn from, with what each says.
 FEATURES: dict[str, str] = {
@@ -47,15 +49,19 @@ FEATURES: dict[str, str] = {
 }
 
 
-def ledger(order_lines: pl.DataFrame, *, timezone: str = "UTC") -> pl.DataFrame:
+def ledger(order_lines: pl.DataFrame, *, timezone: str = "UTC", as_known_now: bool = False) -> pl.DataFrame:
     """Order lines of known customers, summed by customer, local day and day of knowledge.
 
     Orders and products are counted where they are first known, so that the sum over all rows known by a day is the
-    number of different orders and products known by that day.
+    number of different orders and products known by that day. A version of a line that was corrected is taken off
+    again on the day of its correction.
 
     Args:
-        order_lines: Table `order_lines`; lines without a customer are left out.
+        order_lines: Table `order_lines`, or every version of its lines (`features.versions`); lines without a customer
+            are left out.
         timezone: The shop's time zone, in which a day begins and ends.
+        as_known_now: What became known after the last day with orders counts as known on that day: for customers as
+            they are seen now, not at an earlier moment.
 
     Returns:
         customer_id, day, known_on, orders, new_products, lines, hours (sum of the local hours of sale lines), and as
@@ -72,42 +78,54 @@ def ledger(order_lines: pl.DataFrame, *, timezone: str = "UTC") -> pl.DataFrame:
     """
     sale = pl.col("kind") == "sale"
     amount = _whole(pl.col("quantity") * pl.col("unit_price"))
-    local = pl.col("ordered_at").dt.convert_time_zone(timezone)
-    lines = (
-        order_lines.lazy()
-        .filter(pl.col(_KEY).is_not_null())
-        .select(
-            _KEY,
-            "order_id",
-            "product_id",
-            day=local.dt.date(),
-            known_on=pl.max_horizontal("known_at", "ordered_at").dt.convert_time_zone(timezone).dt.date(),
-            hour=pl.when(sale).then(local.dt.hour()),
-            sale=sale,
-            units=pl.when(sale).then(_whole(pl.col("quantity"))).otherwise(0),
-            spend=pl.when(sale).then(amount).otherwise(0),
-            returned=pl.when(sale).then(0).otherwise(amount),
-        )
-        .sort("known_on", "day")
-        .with_columns(
-            order=pl.struct(_KEY, "order_id", "sale").is_first_distinct() & pl.col("sale"),
-            product=pl.struct(_KEY, "product_id", "sale").is_first_distinct() & pl.col("sale"),
-        )
+    local, known = (pl.col(name).dt.convert_time_zone(timezone) for name in ("ordered_at", "known_at"))
+    until = pl.lit(None, dtype=pl.Date)
+    if "known_until" in order_lines.columns:
+        until = pl.col("known_until").dt.convert_time_zone(timezone).dt.date()
+    lines = order_lines.lazy().filter(pl.col(_KEY).is_not_null())
+    lines = lines.select(
+        _KEY,
+        "order_id",
+        "product_id",
+        sale,
+        day=local.dt.date(),
+        known_on=pl.max_horizontal(known, local).dt.date(),
+        until=until.fill_null(_NEVER),
+        hours=pl.when(sale).then(local.dt.hour().cast(pl.Int64)),
+        units=pl.when(sale).then(_whole(pl.col("quantity"))).otherwise(0),
+        spend=pl.when(sale).then(amount).otherwise(0),
+        returned=pl.when(sale).then(0).otherwise(amount),
     )
+    if as_known_now:
+        last = pl.col("day").filter(pl.col("until") == _NEVER).max()
+        ended = pl.when(pl.col("until") < _NEVER).then(pl.min_horizontal("until", last)).otherwise("until")
+        lines = lines.with_columns(pl.min_horizontal("known_on", last).alias("known_on"), ended.alias("until"))
+    lines = lines.filter(pl.col("known_on") < pl.col("until")).sort("known_on", "day").collect().lazy()
+    facts = [
+        lines.select(*_SPAN, "spend", "returned", "units", "hours", lines=pl.col("kind").cast(pl.Int64)),
+        _once(lines, "order_id").with_columns(orders=1),
+        _once(lines, "product_id").with_columns(new_products=1),
+    ]
+    known_from = pl.concat(facts, how="diagonal_relaxed")
+    ended_on = known_from.filter(pl.col("until") < _NEVER).with_columns(-pl.col(_SUMS), known_on="until")
     return (
-        lines.group_by(_KEY, "day", "known_on")
-        .agg(
-            orders=pl.col("order").sum().cast(pl.Int64),
-            new_products=pl.col("product").sum().cast(pl.Int64),
-            spend=pl.col("spend").sum(),
-            returned=pl.col("returned").sum(),
-            lines=pl.col("sale").sum().cast(pl.Int64),
-            units=pl.col("units").sum(),
-            hours=pl.col("hour").cast(pl.Int64).sum(),
-        )
+        pl.concat([known_from, ended_on], how="diagonal_relaxed")
+        .group_by(_KEY, "day", "known_on")
+        .agg(pl.col(_SUMS).sum().cast(pl.Int64))
         .sort(_KEY, "day", "known_on")
         .collect()
     )
+
+
+def _once(lines: pl.LazyFrame, thing: str) -> pl.LazyFrame:
+    """Each order (or product) of a customer once at any moment: with the first known of its sales known then."""
+    sales = lines.filter("kind").filter(pl.struct(_KEY, thing, "until").is_first_distinct())
+    corrected = sales.filter(pl.col("until") < _NEVER).select(_KEY, thing)
+    lasting = sales.join(corrected, on=[_KEY, thing], how="anti")
+    before = pl.col("until").cum_max().shift(1).over(_KEY, thing)  # until then an earlier one speaks for it
+    in_turn = sales.join(corrected.unique(), on=[_KEY, thing], how="semi", maintain_order="left")
+    in_turn = in_turn.with_columns(pl.max_horizontal("known_on", before).alias("known_on"))
+    return pl.concat([lasting, in_turn.filter(pl.col("known_on") < pl.col("until"))]).select(_SPAN)
 
 
 def known_by(ledger: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -211,8 +229,8 @@ def labels(
         raise ValueError(
             f"the label window {as_of} + {horizon_days} days ends {end}, after the last whole day {newest!r}"
         )
-    customers = known_by(ledger, as_of).filter(pl.col("orders") > 0).select(_KEY).unique()
-    window = ledger.filter(pl.col("day").is_between(as_of, end, closed="right"))
+    customers = _by_day(known_by(ledger, as_of)).filter(pl.col("orders") > 0).select(_KEY).unique()
+    window = _by_day(ledger.filter(pl.col("day").is_between(as_of, end, closed="right")))
     ordered = pl.col("orders") > 0
     behaviour = window.group_by(_KEY).agg(
         orders=pl.col("orders").sum(),
@@ -236,7 +254,7 @@ def gaps(ledger: pl.DataFrame, as_of: date) -> pl.Series:
 
 def _purchase_days(known: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """One row a customer and day, with `ago` (days before `as_of`) and `gap` (days since the purchase day before)."""
-    days = known if (known["day"] == known["known_on"]).all() else known.group_by(_KEY, "day").agg(pl.col(_SUMS).sum())
+    days = _by_day(known)
     bought = pl.col("orders") > 0
     return (
         days.sort(_KEY, "day")
@@ -244,6 +262,12 @@ def _purchase_days(known: pl.DataFrame, as_of: date) -> pl.DataFrame:
         .with_columns(before=pl.when(bought).then(pl.col("ago")).forward_fill().shift(1).over(_KEY))
         .with_columns(gap=pl.when(bought).then(pl.col("before") - pl.col("ago")))
     )
+
+
+def _by_day(ledger: pl.DataFrame) -> pl.DataFrame:
+    """One row a customer and day, whenever what it says was learned."""
+    in_time = (ledger["day"] == ledger["known_on"]).all()
+    return ledger if in_time else ledger.group_by(_KEY, "day").agg(pl.col(_SUMS).sum())
 
 
 def _within(weeks: int, amount: pl.Expr) -> pl.Expr:

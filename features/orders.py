@@ -18,12 +18,16 @@ def demand_from_orders(
     """Demand by series and period from order lines, and what became known of it only later.
 
     A period's demand is the quantity sold in it (local time) less the cancellations matched to those sales. Both count
-    as soon as they are known: within the period itself in the first table, later in the second. Unmatched returns
-    cancel no sale and leave demand alone. Rows are dense from a series' first sale to the last whole period; a period
-    without sales is zero demand. Periods that the record covers only in part, at either end, are left out.
+    as soon as they are known: within the period itself in the first table, later in the second; a version of a line
+    that was corrected counts until the correction. Unmatched returns cancel no sale and leave demand alone.
+
+    A series is listed in the first period in which a sale of it was known, even a sale of an earlier period: its rows
+    are dense from there to the last whole period, and a period without sales is zero demand. What came late of earlier
+    periods is in the second table alone. Periods that the record covers only in part, at either end, are left out; it
+    begins where it began when it was first known, and what came late from before that reaches it back.
 
     Args:
-        lines: Order lines (`features.tables.OrderLines`).
+        lines: Order lines (`features.tables.OrderLines`), or every version of them (`features.versions`).
         series: Key columns of a demand series, all of them columns of the lines.
         grid: The periods.
         timezone: The shop's time zone; it decides which day a sale belongs to.
@@ -34,13 +38,22 @@ def demand_from_orders(
         `demand_revisions` (series keys, period, known_period, quantity to add).
     """
     keys = list(series)
-    ordered, known = (pl.col(name).dt.convert_time_zone(timezone).dt.date() for name in ("ordered_at", "known_at"))
-    lines = lines.with_columns(_period=grid.containing(ordered), _known=grid.containing(known))
-    first, last = _whole_periods(lines.select(ordered).to_series(), grid)
+    if "known_until" not in lines.columns:
+        lines = lines.with_columns(known_until=pl.lit(None, dtype=lines.schema["known_at"]))
+    ordered, known, until = (
+        pl.col(name).dt.convert_time_zone(timezone).dt.date() for name in ("ordered_at", "known_at", "known_until")
+    )
+    lines = lines.with_columns(
+        _period=grid.containing(ordered), _known=grid.containing(known), _until=grid.containing(until)
+    )
+    in_time = lines.filter(pl.col("known_at") == pl.col("known_at").min())
+    current = lines.filter(pl.col("known_until").is_null())
+    first, last = _whole_periods(current.select(ordered).to_series(), grid)
+    opened, _ = _whole_periods(in_time.select(ordered).to_series(), grid)
     sales = lines.filter(pl.col("kind") == "sale")
-    moves = pl.concat([_sold(sales, keys), _cancelled(lines, sales, keys)])
-    moves = moves.filter(pl.col("_period").is_between(first, last))
-    return _on_time(sales, moves, keys, first, last, grid), _late(moves, keys, grid)
+    moves = _moves(pl.concat([_sold(sales, keys), _cancelled(lines, sales, keys)]), keys)
+    moves = _reaching_back(moves.filter(pl.col("_period").is_between(first, last)), opened)
+    return _on_time(moves, keys, min(max(first, opened), last), last, grid), _late(moves, keys, grid)
 
 
 def _whole_periods(days: pl.Series, grid: Grid) -> tuple[int, int]:
@@ -54,8 +67,44 @@ def _whole_periods(days: pl.Series, grid: Grid) -> tuple[int, int]:
 
 
 def _sold(sales: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    value = _money(pl.col("quantity") * pl.col("unit_price"))
+    return sales.select(*keys, "_period", "_known", "_until", "quantity", _bought="quantity", _value=value)
+
+
+def _cancelled(lines: pl.DataFrame, sales: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Matched cancellations as negative quantities in the period of their sale; the price stays what buyers paid.
+
+    A version of a return takes back each version of its sale while both are known.
+    """
+    own = {"cancels_order_id": "order_id", "cancels_line_no": "line_no", "_from": "_known", "_to": "_until"}
+    sold = sales.select(*keys, "_period", **own)
+    returns = lines.filter(pl.col("kind") == "return", pl.col("cancels_order_id").is_not_null())
+    matched = returns.select("cancels_order_id", "cancels_line_no", "_known", "_until", "quantity").join(
+        sold, on=["cancels_order_id", "cancels_line_no"], how="inner"
+    )
+    nothing = {"_bought": pl.lit(0.0), "_value": pl.lit(0, dtype=pl.Int64)}
+    known, until = pl.max_horizontal("_known", "_from"), pl.min_horizontal("_until", "_to")
+    both = matched.with_columns(_known=known, _until=until).filter(pl.col("_until").is_null() | (known < until))
+    return both.select(*keys, "_period", "_known", "_until", -pl.col("quantity"), **nothing)
+
+
+def _moves(versions: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """What each version adds to its period once it is known, and takes away once it is known no more."""
+    undone = [-pl.col(name) for name in ("quantity", "_bought", "_value")]
+    ended = versions.filter(pl.col("_until").is_not_null()).with_columns(*undone, _known="_until")
     known = pl.max_horizontal("_known", "_period").alias("_known")
-    return sales.select(*keys, "_period", known, "quantity", _value=_money(pl.col("quantity") * pl.col("unit_price")))
+    return pl.concat([versions, ended]).select(*keys, "_period", known, "quantity", "_bought", "_value")
+
+
+def _reaching_back(moves: pl.DataFrame, opened: int) -> pl.DataFrame:
+    """Before the first period that was whole when the record was first known, nothing is known until it reaches back.
+
+    That is when the first line from before it came in; a period in which the record began has been partial until then.
+    """
+    before = pl.col("_period") < opened
+    back = moves.filter(before & (pl.col("_known") >= opened))["_known"].min() or opened
+    reached = pl.max_horizontal("_known", pl.lit(back, dtype=pl.Int32))
+    return moves.with_columns(pl.when(before).then(reached).otherwise("_known").alias("_known"))
 
 
 def _money(amount: pl.Expr) -> pl.Expr:
@@ -63,37 +112,21 @@ def _money(amount: pl.Expr) -> pl.Expr:
     return (amount * _TEN_THOUSANDTHS).round().cast(pl.Int64)
 
 
-def _exact_sum(column: str, only: pl.Expr | None = None) -> pl.Expr:
+def _exact_sum(column: str) -> pl.Expr:
     """The sum of quantities in millionths, as units: the same to the last bit whatever the order of the lines."""
-    values = pl.col(column) if only is None else pl.col(column).filter(only)
-    return (values * _MILLIONTHS).round().cast(pl.Int64).sum() / _MILLIONTHS
+    return (pl.col(column) * _MILLIONTHS).round().cast(pl.Int64).sum() / _MILLIONTHS
 
 
-def _cancelled(lines: pl.DataFrame, sales: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Matched cancellations as negative quantities in the period of their sale; the price stays what buyers paid."""
-    sold = sales.select(*keys, "_period", cancels_order_id="order_id", cancels_line_no="line_no", _sold="_known")
-    returns = lines.filter(pl.col("kind") == "return", pl.col("cancels_order_id").is_not_null())
-    matched = returns.select("cancels_order_id", "cancels_line_no", "_known", "quantity").join(
-        sold, on=["cancels_order_id", "cancels_line_no"], how="inner"
-    )
-    known = pl.max_horizontal("_known", "_sold", "_period").alias("_known")
-    return matched.select(*keys, "_period", known, -pl.col("quantity"), _value=pl.lit(0, dtype=pl.Int64))
-
-
-def _on_time(
-    sales: pl.DataFrame, moves: pl.DataFrame, keys: list[str], first: int, last: int, grid: Grid
-) -> pl.DataFrame:
-    bought = _exact_sum("quantity", pl.col("quantity") > 0)
+def _on_time(moves: pl.DataFrame, keys: list[str], first: int, last: int, grid: Grid) -> pl.DataFrame:
     cells = (
         moves.filter(pl.col("_known") == pl.col("_period"))
         .group_by(*keys, "_period")
-        .agg(_bought=bought, quantity=_exact_sum("quantity"), _value=pl.col("_value").sum())
+        .agg(_bought=_exact_sum("_bought"), quantity=_exact_sum("quantity"), _value=pl.col("_value").sum())
     )
     life = (
-        sales.group_by(keys)
-        .agg(_first=pl.col("_period").min())
-        .filter(pl.col("_first") <= last)
-        .select(*keys, _period=pl.int_ranges(pl.col("_first").clip(lower_bound=first), last + 1, dtype=pl.Int32))
+        moves.group_by(keys)
+        .agg(_first=pl.col("_known").min().clip(first, last))  # what is learned after the last period is told there
+        .select(*keys, _period=pl.int_ranges("_first", last + 1, dtype=pl.Int32))
         .explode("_period", empty_as_null=False)
     )
     price = pl.when(pl.col("_bought") > 0).then(pl.col("_value") / (_TEN_THOUSANDTHS * pl.col("_bought")))

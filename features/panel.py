@@ -30,8 +30,9 @@ class Panel:
         keys: Names of the key columns.
         first: Period number of the first column.
         quantity: Demand (series × period), units, as known at the end of each period itself.
-        listed: Column at which each series was first heard of.
-        revisions: What became known later: `row`, `column`, `known` (columns, Int32) and `quantity` to add.
+        listed: Column at which each series was first heard of; in what was known at one moment: at which it begins.
+        revisions: What became known later: `row`, `column`, `known` (columns, Int32) and `quantity` to add. Where
+            they reach back before a series was listed, its demand is known from there on.
         observed: Values known once their period is over (series × period).
         ahead: Values known ahead (series × period); they may reach beyond the last period of demand.
         position: Row of each series in the panel this view was cut from.
@@ -64,13 +65,17 @@ class Panel:
         quantity = self.quantity[:, :columns].copy()
         learned = self.revisions.filter(pl.col("known") <= origin - self.first, pl.col("column") < columns)
         row, column = learned["row"].to_numpy(), learned["column"].to_numpy()
+        begins = self.listed.copy()
+        np.minimum.at(begins, row, column)
+        periods = np.arange(columns)[None, :]
+        quantity[(periods >= begins[:, None]) & (periods < self.listed[:, None])] = 0
         np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
         np.maximum(quantity, 0, out=quantity)  # NaN stays NaN
         return replace(
             self,
             series=self.series[rows],
             quantity=np.ascontiguousarray(quantity[rows]),
-            listed=self.listed[rows],
+            listed=begins[rows],
             revisions=self.revisions.clear(),
             # in C order, so that sums over a row do not depend on how many rows there are
             observed={name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()},
@@ -103,17 +108,21 @@ class Panel:
             known_ahead: Its columns that are known for future periods too.
             observed: Its columns that are known once the period is over.
             attributes: What does not change, by all of the keys.
-            last: The last period number to hold; by default the newest period in which any demand is known.
+            last: The last period number to hold; what became known after it is left out. By default the newest period
+                in which any demand is known; whatever became known after that counts as known at its end.
         """
         names = list(keys)
         cells = demand.with_columns(_number=grid.index(pl.col("period")))
         if "available" in cells.columns:
             in_stock = pl.col("available").is_null() | (pl.col("available") > 0)
             cells = cells.with_columns(pl.when(in_stock).then("quantity"))
-        if last is None:
-            last = int(cells.drop_nulls("quantity")["_number"].max() or 0)  # type: ignore[arg-type]
+        newest = int(cells.drop_nulls("quantity")["_number"].max() or 0)  # type: ignore[arg-type]
+        late = _late(revisions, grid, newest if last is None else None)
+        last = newest if last is None else last
+        late = late.filter(pl.max_horizontal("_number", "_known") <= last)
         cells = cells.filter(pl.col("_number") <= last)
-        first = int(cells["_number"].min() or last)  # type: ignore[arg-type]
+        numbers = pl.concat([cells["_number"], late["_number"]])
+        first = int(numbers.min() or last)  # type: ignore[arg-type]
         index = cells.select(names).unique().sort(names).with_row_index("_row")
         cells = cells.join(index, on=names, how="left")
         lives = cells.group_by("_row").agg(pl.col("_number").min() - first).sort("_row")
@@ -130,7 +139,7 @@ class Panel:
             first=first,
             quantity=spread(cells, "quantity"),
             listed=listed,
-            revisions=_revisions(revisions, index, names, grid, first, last - first + 1),
+            revisions=_revisions(late, index, names, first),
             observed=seen | {name: _in_life(spread(side[name], name), listed) for name in observed if name in side},
             ahead={name: _in_life(wide(side[name], name), listed) for name in known_ahead if name in side},
             position=np.arange(index.height, dtype=np.int32),
@@ -187,21 +196,24 @@ def _numeric(cells: pl.DataFrame, name: str) -> pl.DataFrame:
     return coded.select("_row", "_number", pl.col("_code").alias(name))
 
 
-def _revisions(
-    revisions: pl.DataFrame | None, index: pl.DataFrame, keys: list[str], grid: Grid, first: int, columns: int
-) -> pl.DataFrame:
+def _late(revisions: pl.DataFrame | None, grid: Grid, newest: int | None) -> pl.DataFrame:
+    """Revisions with `_number` and `_known` as period numbers; those known after the newest one are known with it."""
+    if revisions is None:
+        return pl.DataFrame(schema={"_number": pl.Int32, "_known": pl.Int32})
+    known = grid.index(pl.col("known_period"))
+    if newest is not None:
+        known = known.clip(upper_bound=newest)
+    return revisions.with_columns(_number=grid.index(pl.col("period")), _known=known)
+
+
+def _revisions(late: pl.DataFrame, index: pl.DataFrame, keys: list[str], first: int) -> pl.DataFrame:
     schema = {"row": pl.UInt32, "column": pl.Int32, "known": pl.Int32, "quantity": pl.Float64}
-    if revisions is None or revisions.is_empty():
+    if late.is_empty():
         return pl.DataFrame(schema=schema)
+    numbers = {"column": pl.col("_number") - first, "known": pl.col("_known") - first}
     return (
-        revisions.join(index, on=keys, how="inner")
-        .select(
-            row="_row",
-            column=grid.index(pl.col("period")) - first,
-            known=grid.index(pl.col("known_period")) - first,
-            quantity="quantity",
-        )
-        .filter(pl.col("column").is_between(0, columns - 1))
+        late.join(index, on=keys, how="inner")
+        .select(pl.col("_row").alias("row"), **numbers, quantity="quantity")
         .cast(schema)  # type: ignore[arg-type]
         .sort("row", "column", "known")
     )

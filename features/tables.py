@@ -62,6 +62,13 @@ class OrderLines(dy.Schema):
         return pl.col("delivered_on").is_null() | (pl.col("delivered_on") >= pl.col("ordered_at").dt.date())
 
 
+class SupersededLines(OrderLines):
+    """A version of an order line that was known until a correction took its place."""
+
+    known_at = _time(primary_key=True)
+    known_until = _time(nullable=False)
+
+
 class Demand(dy.Schema):
     """Demand of one series in one period. `quantity` null = unknown, 0 = none."""
 
@@ -77,7 +84,7 @@ class Demand(dy.Schema):
 
 
 class DemandRevisions(dy.Schema):
-    """What became known of a period's demand only in a later one (cancellations, late lines): `quantity` is added."""
+    """What became known of a period's demand only later (cancellations, late lines, corrections): is added."""
 
     period = dy.Date(primary_key=True)
     known_period = dy.Date(primary_key=True)
@@ -426,6 +433,7 @@ def _column(dtype: pl.DataType, **rules: Any) -> dy.Column:
 
 _ALL = (
     Table("order_lines", OrderLines, "event"),
+    Table("superseded_lines", SupersededLines, "event"),
     Table("demand", Demand, "state", keyed_by_series=True),
     Table("demand_revisions", DemandRevisions, "derived", keyed_by_series=True),
     Table("series", Series, "state", keyed_by_series=True, open=True),

@@ -11,6 +11,7 @@ import polars as pl
 
 from features.customers import FEATURES, ledger
 from features.tables import TABLES
+from features.versions import every_version
 from pipelines.customers import backtest as judging
 from pipelines.customers import figures, models
 from pipelines.customers.boosting import NAMES
@@ -26,7 +27,17 @@ from pipelines.summary import Summary, progress
 if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
-_COLUMNS = ("order_id", "product_id", "customer_id", "kind", "quantity", "unit_price", "ordered_at", "known_at")
+_COLUMNS = (
+    "order_id",
+    "line_no",
+    "product_id",
+    "customer_id",
+    "kind",
+    "quantity",
+    "unit_price",
+    "ordered_at",
+    "known_at",
+)
 QUIET_DAYS = 7  # a shop may be closed for so long; beyond that, silence means a missing file
 UNREGISTERED = "for the occasion"
 EXAMPLE_ROWS = 1_000
@@ -142,8 +153,12 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
 
 
 def _book(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl.DataFrame, date]:
-    """The ledger, and the day the customers are looked at: the last one with orders unless said."""
-    book = ledger(lake.read("order_lines", columns=_COLUMNS), timezone=settings.timezone)
+    """The ledger, and the day the customers are looked at: the last one with orders unless said.
+
+    On a day that is named only what was known by then counts; unless one is, all that is known now.
+    """
+    lines = every_version(lake.read("order_lines", columns=_COLUMNS), lake.read_or_empty("superseded_lines"))
+    book = ledger(lines, timezone=settings.timezone, as_known_now=as_of is None)
     _, last = first_and_last(book)
     if as_of is not None and as_of > last + timedelta(days=QUIET_DAYS):
         raise NotEnoughDataError(

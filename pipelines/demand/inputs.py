@@ -9,6 +9,7 @@ import polars as pl
 from features.calendar import Grid, holidays_between
 from features.orders import demand_from_orders
 from features.panel import Panel
+from features.versions import every_version
 from pipelines.errors import ConfigError, DataError, NotEnoughDataError
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -18,6 +19,9 @@ READ = ("demand", "demand_revisions", "series", "products", "locations", "covari
 
 def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fresh: bool = False) -> Panel:
     """The shop's demand panel, up to a cutoff or to the newest known period.
+
+    Without a cutoff everything the lake holds counts at the newest period, whenever it was learned; with one, and at
+    every earlier period, only what was known by then.
 
     Args:
         settings: The shop.
@@ -60,7 +64,7 @@ def demand_from_lines(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.
         ConfigError: A configured series column is not in the order lines.
         NotEnoughDataError: Not a single whole period of sales.
     """
-    lines = lake.read("order_lines")
+    lines = every_version(lake.read("order_lines"), lake.read_or_empty("superseded_lines"))
     for key in settings.demand.series:
         if key not in lines.columns:
             raise ConfigError("A column of demand.series is not in the order lines.", file="order_lines", column=key)
@@ -75,9 +79,7 @@ def demand_from_lines(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.
 
 
 def _tables(settings: Settings, lake: Lake, fresh: bool) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    if settings.has("demand"):
-        return lake.read("demand"), None
-    if fresh or not lake.exists("demand"):
+    if not settings.has("demand") and (fresh or not lake.exists("demand")):
         return demand_from_lines(settings, lake)
     return lake.read("demand"), lake.read("demand_revisions") if lake.exists("demand_revisions") else None
 

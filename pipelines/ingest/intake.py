@@ -35,6 +35,7 @@ class Intake:
         excluded: `_row`, `rule`: rows a stated rule sets aside.
         quarantined: `_row`, `rules` (reasons in words), `raw` (the row as it came, as JSON).
         states_known_at: Whether the source itself says when each row was known.
+        counts_lines: Whether its line numbers were merely counted.
     """
 
     extract: Extract
@@ -43,6 +44,7 @@ class Intake:
     excluded: pl.DataFrame
     quarantined: pl.DataFrame
     states_known_at: bool = False
+    counts_lines: bool = False
 
     @property
     def table(self) -> str:
@@ -118,11 +120,9 @@ def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door
     renamed = rename(raw, source, door.series(source.table), extract.name)
     types = types_of(renamed, source, door.series(source.table), door.kept.get(source.table, {}))
     typed, refused = cast(renamed, types, door.settings.timezone)
-    counted = source.table == "order_lines" and "line_no" not in typed.columns
+    counted = source.table == "order_lines" and not {"order_id", "line_no"} <= set(typed.columns)
     if source.table == "order_lines":
         typed = complete_order_lines(typed)
-        if counted and LINE_NO in raw.columns:
-            typed = typed.with_columns(line_no=raw[LINE_NO].cast(pl.Int64))
     once = _without_copies(raw)
     sound = typed.join(refused, on=ROW, how="anti", maintain_order="left")
     candidates = sound.join(once, on=ROW, how="semi", maintain_order="left")
@@ -131,8 +131,7 @@ def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door
     copies = [left.join(kept, on=ROW, how="anti").select(ROW) for left, kept in ((raw, once), (candidates, rows))]
     excluded = pl.concat(copies).sort(ROW).with_columns(rule=pl.lit(DUPLICATE))
     verdict = _judge(source.table, rows, door)
-    lines = typed.select(ROW, **{LINE_NO: "line_no"}) if counted else None
-    return _intake(extract, raw, verdict, refused, excluded, lines)
+    return replace(_intake(extract, raw, verdict, refused, excluded), counts_lines=counted)
 
 
 def _without_copies(rows: pl.DataFrame) -> pl.DataFrame:
@@ -210,7 +209,7 @@ def _intake(
     verdict: Verdict,
     refused: pl.DataFrame,
     excluded: pl.DataFrame,
-    counted: pl.DataFrame | None,
+    counted: pl.DataFrame | None = None,
 ) -> Intake:
     reasons = pl.concat([refused, verdict.reasons.cast(REASONS)]).unique(maintain_order=True)  # type: ignore[arg-type]
     why = reasons.group_by(ROW).agg(rules=pl.col("reason").str.join("; ")).sort(ROW)

@@ -1,6 +1,8 @@
 """Good rows into their tables: one commit a source, one for all order lines, one for each snapshot.
 
-Every commit can be repeated without harm, so a run that was killed between two of them is completed by the next one.
+What a correction takes the place of is kept first: versions of order lines in `superseded_lines`, the difference of a
+corrected total in `demand_revisions`. Every commit can be repeated without harm, so a run that was killed between two
+of them is completed by the next one.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from datetime import datetime
 
 import polars as pl
 
+from features.calendar import Grid
 from features.tables import TABLES
 from pipelines.ingest.intake import Door, Intake, Taken
+from pipelines.ingest.numbering import AGAIN, COUNTED, FILE
 from pipelines.ingest.orders import KEY, STATED, settle
 from pipelines.ingest.sources import ROW
+from pipelines.ingest.totals import settle_totals
 from pipelines.ingest.validate import judge
 from pipelines.lake import Lake, Written
 from pipelines.settings import Settings
@@ -28,8 +33,13 @@ def door(settings: Settings, lake: Lake, now: datetime) -> Door:
     return replace(known, periods=lake.read("demand", columns=["period"])["period"]) if "demand" in tables else known
 
 
-def land(settings: Settings, lake: Lake, taken: Sequence[Taken], now: datetime) -> list[Written]:
-    """Good rows into their tables: one commit a source, one for all order lines, one a snapshot."""
+def land(
+    settings: Settings, lake: Lake, taken: Sequence[Taken], now: datetime, *, replayed: bool = False
+) -> list[Written]:
+    """Good rows into their tables: one commit a source, one for all order lines, one a snapshot.
+
+    Rows of a snapshot that are `replayed` join the ones that came with them; else a snapshot replaces the one before.
+    """
     series = tuple(settings.demand.series)
     written = []
     orders = [one for one in taken if one.source.table == "order_lines"]
@@ -38,26 +48,56 @@ def land(settings: Settings, lake: Lake, taken: Sequence[Taken], now: datetime) 
             shaped = judge(name, frame.with_row_index(ROW).cast({ROW: pl.Int64}), series, now).good.drop(ROW)
             written.append(lake.merge(name, shaped, TABLES[name].keys(series)))
     if orders:
-        held = lake.read("order_lines") if lake.exists("order_lines") else None
-        lines = [_stated(intake) for one in orders for intake in one.intakes]
-        rows = settle(pl.concat(lines, how="diagonal_relaxed"), held, now)
-        written.append(lake.merge("order_lines", rows, KEY))
+        written.append(_land_lines(lake, [intake for one in orders for intake in one.intakes], series, now))
     snapshots = {one.source.table: None for one in taken if TABLES[one.source.table].kind == "snapshot"}
-    written += [_merge(lake, one, series) for one in taken if one.source.table not in {"order_lines", *snapshots}]
+    states = [one for one in taken if one.source.table not in {"order_lines", *snapshots}]
+    written += [_merge(settings, lake, one, now) for one in states]
     for name in snapshots:
         frames = [intake.good for one in taken if one.source.table == name for intake in one.intakes]
-        written.append(lake.replace(name, _last_of_each(frames, TABLES[name].keys(series))))
+        keys = TABLES[name].keys(series)
+        rows = _last_of_each(frames, keys)
+        written.append(lake.merge(name, rows, keys or rows.columns) if replayed else lake.replace(name, rows))
     return written
 
 
-def _stated(intake: Intake) -> pl.DataFrame:
-    return intake.good.with_columns(pl.lit(intake.states_known_at).alias(STATED))
+def _land_lines(lake: Lake, intakes: Sequence[Intake], series: tuple[str, ...], now: datetime) -> Written:
+    before = lake.read_or_empty("batches").filter(table="order_lines")["source"].unique()
+    lines = [
+        intake.good.with_columns(
+            pl.lit(intake.states_known_at).alias(STATED),
+            pl.lit(number, dtype=pl.Int32).alias(FILE),
+            pl.lit(intake.counts_lines).alias(COUNTED),
+            pl.lit(intake.extract.name in before).alias(AGAIN),
+        )
+        for number, intake in enumerate(intakes)
+    ]
+    held = lake.read("order_lines") if lake.exists("order_lines") else None
+    settled = settle(pl.concat(lines, how="diagonal_relaxed"), held, now, series)
+    if settled.superseded.height:
+        lake.merge("superseded_lines", settled.superseded, TABLES["superseded_lines"].keys())
+    return lake.merge("order_lines", settled.lines, KEY)
 
 
-def _merge(lake: Lake, one: Taken, series: tuple[str, ...]) -> Written:
-    frames = [intake.good for intake in one.intakes]
-    keys = [name for name in TABLES[one.source.table].keys(series) if name in frames[0].columns]
-    return lake.merge(one.source.table, _last_of_each(frames, keys), keys)
+def _merge(settings: Settings, lake: Lake, one: Taken, now: datetime) -> Written:
+    table, frames = one.source.table, [intake.good for intake in one.intakes]
+    keys = [name for name in TABLES[table].keys(tuple(settings.demand.series)) if name in frames[0].columns]
+    rows = _last_of_each(frames, keys)
+    if table == "demand" and lake.exists(table):
+        rows = _revised(settings, lake, rows, keys, now)
+    return lake.merge(table, rows, keys)
+
+
+def _revised(settings: Settings, lake: Lake, rows: pl.DataFrame, keys: list[str], now: datetime) -> pl.DataFrame:
+    """Totals whose corrections stand in `demand_revisions`, as they were told first."""
+    series = tuple(settings.demand.series)
+    held = lake.read("demand")
+    grid = Grid.from_labels(settings.demand.frequency, held["period"], settings.demand.period_label)
+    this_period = grid.number_containing(now.astimezone(settings.zone).date())
+    revisions = lake.read("demand_revisions") if lake.exists("demand_revisions") else None
+    settled = settle_totals(rows, held, revisions, keys, grid.name(this_period))
+    if settled.revisions.height:
+        lake.merge("demand_revisions", settled.revisions, TABLES["demand_revisions"].keys(series))
+    return settled.rows
 
 
 def _last_of_each(frames: Sequence[pl.DataFrame], keys: list[str]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 | order_lines without | takes |
 |---|---|
 | `order_id` | one order per customer and time |
-| `line_no` | the occurrence within the order, in the order of the file |
+| `line_no`, or both | the occurrence within the order; `numbering` settles it beside what the lake holds |
 | `product_id`, `location_id` | `all` |
 | `unit_price` | `amount` (line total) divided by the quantity |
 | `kind` | `sale` |
@@ -174,7 +174,7 @@ def complete_order_lines(lines: pl.DataFrame) -> pl.DataFrame:
         lines = lines.with_columns(
             order_id=pl.concat_str(pl.col("customer_id"), at, separator=" ", ignore_nulls=True).replace("", None)
         )
-    if "line_no" not in have:
+    if not have >= {"order_id", "line_no"}:  # a number within the source's own order says nothing within a made-up one
         lines = lines.with_columns(line_no=occurrence("order_id"))
     return lines
 

@@ -109,7 +109,7 @@ def _replay(settings: Settings, lake: Lake, source: Source, group: pl.DataFrame,
     still_bad = intake.quarantined
     released = group.filter(~pl.col("source_row").is_in(still_bad[ROW].implode()))
     if released.height:
-        land(settings, lake, [taken], now)
+        land(settings, lake, [taken], now, replayed=True)
         _account(lake, group["batch"][0], intake, released, now)
     judged_again = group.drop("rules").join(
         still_bad.select("rules", source_row=ROW), on="source_row", how="inner", maintain_order="left"
