@@ -6,12 +6,14 @@ read as text throughout: what its values mean is decided in `casting`, row by ro
 
 from __future__ import annotations
 
+import csv
 import difflib
 import hashlib
 import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import polars as pl
@@ -88,11 +90,14 @@ def _files(path: str, settings: Settings) -> list[Path]:
             remedy="copy the file to this machine first, or use format: sql",
         )
     else:
-        located = Path(settings.locate(path))
-        pattern = any(sign in path for sign in "*?[")
-        found = sorted(located.parent.glob(located.name)) if pattern else [located]
-        if pattern and not found:
-            raise SourceError("No file matches this pattern.", file=located, remedy="check `path` in the configuration")
+        parts = Path(path).parts
+        plain = list(takewhile(lambda part: not any(sign in part for sign in "*?["), parts))
+        located = Path(settings.locate(str(Path(*plain))))
+        pattern = str(Path(*parts[len(plain) :])) if len(plain) < len(parts) else None
+        found = [located] if pattern is None else sorted(located.glob(pattern))
+        if not found:
+            missing = f"{located}/{pattern}"
+            raise SourceError("No file matches this pattern.", file=missing, remedy="check `path` in the configuration")
     for file in found:
         if not file.is_file():
             remedy = f"name the files in it: {path}/*" if file.is_dir() else "check `path` in the configuration"
@@ -136,8 +141,19 @@ def _read_csv(file: Path, source: Source) -> pl.DataFrame:
         raise SourceError(
             f"The csv cannot be read: {str(error).splitlines()[0]}",
             file=file,
+            row=_first_too_long(raw.decode(), source.separator),
             remedy=f"check quotes and the separator (`separator:` is {source.separator!r})",
         ) from error
+
+
+def _first_too_long(text: str, separator: str) -> int | None:
+    """The first row with more fields than the header has."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        fields = len(next(rows, []))
+        return next((number for number, row in enumerate(rows, start=1) if len(row) > fields), None)
+    except csv.Error:
+        return None
 
 
 def _read_parquet(file: Path) -> pl.DataFrame:

@@ -44,6 +44,24 @@ def test_a_glob_and_a_list_are_read_in_order_and_once(tmp_path: Path) -> None:
     assert [frame["file"].item() for frame in frames] == ["a", "b"]
 
 
+def test_a_pattern_may_stand_in_any_part_of_a_path(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (tmp_path / "data [old]" / place).mkdir(parents=True)
+        (tmp_path / "data [old]" / place / "o.csv").write_text(f"id\n{place}\n")
+    for path in ("data*/*/o.csv", "data*/**/*.csv", str(tmp_path / "data*" / "?" / "o.csv")):
+        assert [frame["id"].item() for frame in read(tmp_path, format="csv", path=path)] == ["a", "b"]
+    with pytest.raises(SourceError, match="No file matches"):
+        read(tmp_path, format="csv", path="data*/c/*.csv")
+
+
+def test_a_row_with_too_many_fields_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id,note\n1,"two\nlines"\n2,a,b\n3,a\n')
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path, format="csv", path="a.csv")
+    assert caught.value.where["row"] == 2
+    assert "a.csv" in str(caught.value)
+
+
 def test_the_digest_tells_content_not_name(tmp_path: Path) -> None:
     for name, content in (("a", "x\n1\n"), ("b", "x\n1\n"), ("c", "x\n2\n")):
         (tmp_path / f"{name}.csv").write_text(content)
