@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipelines.settings import Supply
+from pipelines.summary import progress
 from pipelines.supply.constraints import Terms, constrain
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array, draws, lead_times
@@ -79,9 +80,12 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
     """
     drawn = draws(PATHS, ahead.horizon, seed)
     blocks = list(_blocks(lines))
-    with ThreadPoolExecutor(threads) as pool:
+    frames = []
+    with ThreadPoolExecutor(threads) as pool, progress("replenish", len(blocks)) as advance:
         decisions = pool.map(lambda rows: _decide_block(lines.rows(rows), ahead.rows(rows), supply, drawn), blocks)
-        frames = [frame.with_columns(line=pl.Series(rows)) for rows, frame in zip(blocks, decisions, strict=True)]
+        for rows, frame in zip(blocks, decisions, strict=True):
+            frames.append(frame.with_columns(line=pl.Series(rows)))
+            advance()
     if not frames:
         return pl.DataFrame()
     return pl.concat(frames).sort("line").drop("line")

@@ -10,6 +10,7 @@ import pytest
 from features.customers import known_by, labels, ledger, snapshot
 from features.tables import TABLES
 from pipelines.lake import frame_digest
+from pipelines.tracking import Tracker
 
 pytestmark = pytest.mark.sample
 AS_OF = date(2011, 6, 17)
@@ -49,6 +50,15 @@ def test_the_churn_model_meets_its_bars(sample_run) -> None:
         assert figure["churn", "auc", part] > figure["recency_rule", "auc", part]
     assert figure["churn", "ece", "all"] <= min(0.05, figure["bg_nbd", "ece", "all"])
     assert figure["churn", "auc", "all"] < 0.9  # better than that on this shop would be a leak
+
+
+def test_one_training_speaks_of_customers_and_its_models_are_champions(sample_run) -> None:
+    judged = sample_run.lake.read("evaluation").filter(pl.col("capability").is_in(["customers", "value"]))
+    champions = {name: Tracker(sample_run.settings).champion(name) for name in ("churn", "value", "segments")}
+    (run,) = judged["run"].unique()
+    assert {champion.run_id for champion in champions.values()} == {run}
+    said = " ".join(f"{name} {champion.version}" for name, champion in champions.items())
+    assert sample_run.lake.read("customer_scores")["model_version"].unique().to_list() == [said]
 
 
 def test_scores_and_segments_keep_their_contract(sample_run) -> None:
