@@ -7,10 +7,12 @@ from datetime import date
 import polars as pl
 
 from features.calendar import Grid
+from features.versions import every_version
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 
 _RECENT = "365d"
+_LINE = ("order_id", "line_no", "kind", "quantity", "unit_price", "ordered_at", "known_at")
 
 
 def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
@@ -52,15 +54,19 @@ def _of_demand(settings: Settings, lake: Lake, as_of: date) -> pl.LazyFrame | No
 
 
 def _of_order_lines(settings: Settings, lake: Lake, as_of: date) -> pl.LazyFrame | None:
-    """Keys, `at`, `quantity` and `price` of the sales known at the opening of the day."""
+    """Keys, `at`, `quantity` and `price` of the sales as they were known at the opening of the day."""
     keys = settings.demand.series
     if not lake.exists("order_lines") or not set(keys) <= set(lake.scan("order_lines").collect_schema()):
         return None
-    day, known_on = (
-        pl.col(name).dt.convert_time_zone(settings.timezone).dt.date() for name in ("ordered_at", "known_at")
+    columns = dict.fromkeys((*keys, *_LINE))
+    lines = every_version(lake.read("order_lines", columns=list(columns)), lake.read_or_empty("superseded_lines"))
+    day, known_on, known_until = (
+        pl.col(name).dt.convert_time_zone(settings.timezone).dt.date()
+        for name in ("ordered_at", "known_at", "known_until")
     )
-    sales = lake.scan("order_lines").filter(pl.col("kind") == "sale", day < as_of, known_on < as_of)
-    return sales.select(*keys, "quantity", price="unit_price", at=day)
+    sales = lines.lazy().filter(pl.col("kind") == "sale", day < as_of, known_on < as_of)
+    known = sales.filter(known_until.is_null() | (known_until >= as_of))
+    return known.select(*keys, "quantity", price="unit_price", at=day)
 
 
 def _means(known: pl.LazyFrame, keys: list[str], as_of: date) -> pl.DataFrame:

@@ -47,17 +47,29 @@ def test_a_period_counts_once_it_is_over(tmp_path, frequency, label, periods, ov
     assert price(settings, lake, date.fromordinal(over_on.toordinal() - 1)) == [10.0]
 
 
-def test_a_line_counts_once_it_is_known(tmp_path):
+def test_a_line_counts_once_and_as_long_as_it_is_known(tmp_path):
     settings, lake = a_shop(tmp_path)
-    at = [datetime(2024, 6, 1, 12), datetime(2024, 6, 2, 12), datetime(2024, 6, 3, 23, 30)]  # the last is the 4th there
-    known = [at[0], datetime(2024, 6, 9, 12), at[2]]
-    sales = pl.DataFrame({"product_id": "p", "kind": "sale", "quantity": 1.0, "unit_price": [10.0, 20.0, 60.0]})
-    lake.append(
-        "order_lines",
-        sales.with_columns(
-            ordered_at=pl.Series([moment.replace(tzinfo=UTC) for moment in at]),
-            known_at=pl.Series([moment.replace(tzinfo=UTC) for moment in known]),
-        ),
+
+    def times(*moments):
+        return pl.Series([datetime(2024, 6, *moment, tzinfo=UTC) for moment in moments])
+
+    sales = pl.DataFrame(
+        {
+            "order_id": ["a", "b", "c"],
+            "line_no": 1,
+            "product_id": "p",
+            "kind": "sale",
+            "quantity": 1.0,
+            "unit_price": [10.0, 20.0, 60.0],
+            "ordered_at": times((1, 12), (2, 12), (3, 23, 30)),  # the last is made on the 4th, local time
+            "known_at": times((1, 12), (9, 12), (3, 23, 30)),
+        }
     )
+    lake.append("order_lines", sales)
     days = [date(2024, 6, day) for day in (1, 4, 5, 9, 10)]
     assert [price(settings, lake, day) for day in days] == [[], [10.0], [35.0], [35.0], [30.0]]
+    was = sales.filter(order_id="b").with_columns(  # the line of the 2nd came in time, and was corrected on the 9th
+        known_at="ordered_at", known_until="known_at", unit_price=50.0
+    )
+    lake.append("superseded_lines", was)
+    assert [price(settings, lake, day) for day in days] == [[], [30.0], [40.0], [40.0], [30.0]]
