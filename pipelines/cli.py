@@ -240,6 +240,7 @@ def serve(
 
     settings = _settings(config, sample)
     where = host or settings.serving.host, port or settings.serving.port
+    settings = settings.served_at(*where)
     if demo:
         print_welcome(settings, *where, demo_key(settings))
     serve(settings, *where)

@@ -8,6 +8,7 @@ target were in units (the Tweedie deviance of power p scales with s^(2 − p)).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +123,11 @@ class Boosting:
         return cls(mean, quantiles, list(features))
 
     def predict(self, rows: pl.DataFrame) -> tuple[Float64Array, Float64Array]:
-        """Scaled mean (rows) and scaled anchor quantiles (rows × anchors, ascending), both ≥ 0."""
+        """Scaled mean (rows) and scaled anchor quantiles (rows × anchors, ascending), both ≥ 0 and in agreement."""
         matrix = rows.select(self.features).to_numpy()
-        mean = np.asarray(self.mean.predict(matrix), dtype=np.float64)
+        mean = np.maximum(self.mean.predict(matrix), 0).astype(np.float64)
         anchors = np.column_stack([booster.predict(matrix) for booster in self.quantiles.values()])
-        return np.maximum(mean, 0), np.sort(np.maximum(anchors, 0), axis=1)
+        return mean, under_mean(np.sort(np.maximum(anchors, 0), axis=1), list(self.quantiles), mean)
 
     def importance(self) -> pl.DataFrame:
         """Gain of each feature in the mean and in the median, as shares."""
@@ -151,3 +152,24 @@ class Boosting:
         facts = json.loads((folder / "boosting.json").read_text())
         quantiles = {anchor: lgb.Booster(model_file=folder / f"quantile_{anchor:g}.txt") for anchor in facts["anchors"]}
         return cls(lgb.Booster(model_file=folder / "mean.txt"), quantiles, facts["features"])
+
+
+def under_mean(quantiles: Float64Array, levels: Sequence[float], mean: Float64Array) -> Float64Array:
+    """Quantiles scaled down where the least mean they allow lies above the mean.
+
+    Trees of a quantile can miss what trees of the mean have seen, such as a week the shop is closed. The least mean of
+    a non-negative distribution with these quantiles takes each stretch between two of them at its lower end.
+
+    Args:
+        quantiles: Rows × levels, ascending, ≥ 0.
+        levels: Probabilities, ascending.
+        mean: One a row, ≥ 0.
+
+    Example:
+        >>> under_mean(np.array([[0.0, 8.0]]), [0.25, 0.75], np.array([1.0]))
+        array([[0., 4.]])
+    """
+    shares = np.diff([*levels, 1.0])
+    least = quantiles @ shares
+    agreeing: Float64Array = quantiles * np.minimum(1, mean / np.maximum(least, 1e-12))[:, None]
+    return agreeing
