@@ -6,7 +6,6 @@ pickled: tables are uncompressed Arrow (they can be mapped into memory), models 
 
     releases/<id>/tables/*.arrow · models/<name>/… · reports/… · manifest.json
     releases/current -> <id>
-    releases/.withdrawn             contents that the current release was rolled back from
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from pipelines.errors import ReleaseError
 LAYOUT = 1
 MANIFEST = "manifest.json"
 CURRENT = "current"
-_WITHDRAWN = ".withdrawn"
 _UNFINISHED = ".unfinished-"
 _REMEDY = "roll back with `purvey rollback`, or make a new release with `purvey release`"
 
@@ -210,8 +208,6 @@ def releases(releases_dir: Path) -> list[Release]:
 def rollback(releases_dir: Path) -> Release:
     """Make the release current that was so when the current one was made; damaged ones are passed over.
 
-    What is rolled back from is withdrawn (`is_withdrawn`) for as long as the release now chosen is current.
-
     Raises:
         ReleaseError: There is no sound earlier release; what was current still is.
     """
@@ -225,19 +221,8 @@ def rollback(releases_dir: Path) -> Release:
                 verify(release.folder)
             except ReleaseError:
                 continue
-            _withdraw(releases_dir, left, release)
             return _activate(releases_dir, release.id)
         raise ReleaseError("There is no sound earlier release to roll back to.", file=releases_dir)
-
-
-def is_withdrawn(releases_dir: Path, release: Release) -> bool:
-    """Whether the current release was chosen by rolling back from this content.
-
-    Freezing the same content again returns the release that was rolled back from; whoever makes releases without being
-    asked should not activate it then. Once another release is made current, nothing is withdrawn any more.
-    """
-    link = releases_dir / CURRENT
-    return link.is_symlink() and release.manifest["content"] in _withdrawn(releases_dir, link.readlink().name)
 
 
 def prune(releases_dir: Path, keep: int) -> list[str]:
@@ -357,23 +342,6 @@ def _earlier(releases_dir: Path, release_id: str) -> list[Release]:
         chain.append(following)
     older = [release for release in known.values() if release.id < release_id and release not in chain]
     return chain + older
-
-
-def _withdraw(releases_dir: Path, left: str, chosen: Release) -> None:
-    """Note the content that is left, with the release that is chosen: of no account until that one is current."""
-    contents = {release.manifest["content"] for release in releases(releases_dir) if release.id == left}
-    contents |= _withdrawn(releases_dir, left)
-    unfinished = releases_dir / f"{_UNFINISHED}{_WITHDRAWN}"
-    unfinished.write_bytes(orjson.dumps({"current": chosen.id, "contents": sorted(contents)}))
-    unfinished.replace(releases_dir / _WITHDRAWN)
-
-
-def _withdrawn(releases_dir: Path, current_id: str) -> set[str]:
-    try:
-        noted = orjson.loads((releases_dir / _WITHDRAWN).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
-        return set()
-    return set(noted["contents"]) if noted["current"] == current_id else set()
 
 
 def _activate(releases_dir: Path, release_id: str) -> Release:

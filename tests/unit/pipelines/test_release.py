@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from pipelines import release
 from pipelines.errors import ReleaseError
-from pipelines.release import activate, current, freeze, is_withdrawn, prune, releases, rollback, verify
+from pipelines.release import activate, current, freeze, prune, releases, rollback, verify
 
 TABLE = pl.DataFrame({"product_id": ["a", "b"], "mean": [1.5, None]})
 
@@ -131,24 +131,6 @@ def test_rollback_goes_to_what_was_current_before(home: Path) -> None:
     now = current(home / "releases")
     assert now is not None
     assert now.id == first.id
-
-
-def test_what_was_rolled_back_from_is_withdrawn_until_another_release_is_current(home: Path) -> None:
-    folder = home / "releases"
-    first, second, third = make(home, 1), make(home, 2), make(home, 3)
-    assert not any(is_withdrawn(folder, one) for one in (first, second, third))
-    rollback(folder)
-    again = make(home, 3, current=False)
-    assert again.id == third.id
-    assert is_withdrawn(folder, again), "the same content once more"
-    rollback(folder)
-    assert [is_withdrawn(folder, one) for one in (first, second, third)] == [False, True, True]
-    make(home, 1)
-    assert is_withdrawn(folder, third), "the current one activated again is no news"
-    fourth = make(home, 4, current=False)
-    assert not is_withdrawn(folder, fourth)
-    activate(folder, fourth.id)
-    assert not any(is_withdrawn(folder, one) for one in (first, second, third, fourth))
 
 
 def test_rollback_passes_over_a_damaged_release(home: Path) -> None:
