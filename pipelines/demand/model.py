@@ -29,7 +29,6 @@ _WINDOWS = 3  # earlier origins whose errors calibrate a forecast
 STEPS = 1 + _WINDOWS
 _LEVEL_BOUNDS = (0.85, 1.15)
 _EXPECTED_SALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-_LEVEL_TRUST = 0.5  # the next season's bias often has the other sign: correct half of what was seen
 
 
 @dataclass
@@ -237,15 +236,18 @@ def _within_sample(origins: Origins, cutoff: int, trees: Boosting) -> Past:
 
 
 def _level(past: list[Past], actual: list[Float64Array]) -> float:
-    ratios = []
-    for window, y in zip(past, actual, strict=True):
-        known = ~np.isnan(y)
-        forecast = window.mean[known].sum()
-        if forecast > 0:
-            ratios.append(y[known].sum() / forecast)
-    if not ratios:
+    """Factor on the mean from the totals of earlier forecasts: as much of what they missed as is more than noise.
+
+    The mean miss over the windows is shrunk by (m² − s²) / m², its squared standard error taken off its square (the
+    empirical Bayes weight, positive part: Efron & Morris 1973, JASA 68). One window cannot tell a habit from chance.
+    """
+    totals = [(y[~np.isnan(y)].sum(), window.mean[~np.isnan(y)].sum()) for window, y in zip(past, actual, strict=True)]
+    missed = np.array([true / forecast - 1 for true, forecast in totals if forecast > 0])
+    if len(missed) < 2 or not missed.any():
         return 1.0
-    return float(np.clip(1 + _LEVEL_TRUST * (np.mean(ratios) - 1), *_LEVEL_BOUNDS))
+    mean, noise = missed.mean(), missed.var(ddof=1) / len(missed)
+    trust = max(0.0, mean**2 - noise) / max(mean**2, noise)
+    return float(np.clip(1 + trust * mean, *_LEVEL_BOUNDS))
 
 
 def _keys_of(rows: pl.DataFrame, features: list[str]) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Settings
 
 _MOST_ORIGINS = 80
-_PART = 0.5  # of the budget, for trees that only tell of errors
+_PART = 0.25  # of the budget, for trees that only tell of errors
 _RECENCY = (1.0, 0.5, 0.25)
 
 
@@ -72,13 +72,13 @@ class Origins:
 
         Args:
             cutoff: Number of the last period that is over.
-            part: Share of the budget, of rows and of origins.
+            part: Share of the budget.
 
         Returns:
             Rows sorted by (series, origin, horizon); demand in units of each row's scale as known at the cutoff; row
             weights: the square root of the scale, less for older origins.
         """
-        candidates = _candidates(self.panel.first, cutoff, part * _MOST_ORIGINS)
+        candidates = _candidates(self.panel.first, cutoff)
         share = self._share(cutoff, candidates, part)
         vocabulary = self.vocabulary(cutoff)
         parts = [self._thinned(origin, share, vocabulary) for origin in candidates]
@@ -144,10 +144,10 @@ class Origins:
         return rows.filter(draws[rows["series"].to_numpy(), rows["horizon"].to_numpy() - 1] < share)
 
 
-def _candidates(first: int, cutoff: int, most: float) -> list[int]:
+def _candidates(first: int, cutoff: int) -> list[int]:
     """Origins to learn from: every one, every second, every fourth …, those of a later cutoff among them."""
     stride = 1
-    while (cutoff - first) > stride * most:
+    while (cutoff - first) > stride * _MOST_ORIGINS:
         stride *= 2
     return [origin for origin in range(first, cutoff) if origin % stride == 0]
 

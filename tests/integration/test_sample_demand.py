@@ -10,6 +10,7 @@ from features.calendar import Grid
 from features.demand import Vocabulary, rows_at
 from features.orders import demand_from_orders
 from features.panel import Panel
+from pipelines.demand.origins import Origins
 from tests.conftest import SampleRun
 
 pytestmark = pytest.mark.sample
@@ -44,8 +45,9 @@ def test_rows_do_not_see_orders_known_after_the_origin(sample_run: SampleRun, ho
         rng = np.random.default_rng(1)
         noise = pl.Series(rng.integers(1, 5000, lines.height).astype(float))
         changed = panel_of(lines.with_columns(quantity=pl.when(later).then(noise).otherwise("quantity")))
-    vocabulary = Vocabulary.of(whole)
-    honest, other = (rows_at(panel, origin, 8, vocabulary, country="GB") for panel in (whole, changed))
+    honest, other = (
+        rows_at(panel, origin, 8, Vocabulary.of(panel.known(origin)), country="GB") for panel in (whole, changed)
+    )
     if how == "scrambled":
         assert (whole.quantity != changed.quantity).any(), "the scrambling did something"
     names = [panel.series["product_id"].gather(rows["series"]) for panel, rows in ((whole, honest), (changed, other))]
@@ -53,6 +55,23 @@ def test_rows_do_not_see_orders_known_after_the_origin(sample_run: SampleRun, ho
     for name in honest.columns:
         if name != "series":
             assert honest[name].to_numpy().tobytes() == other[name].to_numpy().tobytes(), name
+
+
+def test_what_is_learned_at_a_cutoff_depends_on_no_order_known_later(sample_run: SampleRun):
+    """Rows, thinning, weights and labels, chosen on each side from what that side knows."""
+    lines = sample_run.lake.read("order_lines")
+    whole = panel_of(lines)
+    cutoff = whole.last - 24
+    later = pl.col("known_at").dt.convert_time_zone(ZONE).dt.date() > GRID.last_day(cutoff)
+    names, learned = [], []
+    for panel in (whole, panel_of(lines.filter(~later))):
+        rows, target, weight = Origins(panel, sample_run.settings, 8).training_rows(cutoff)
+        names.append(panel.series["product_id"].gather(rows["series"]).to_list())
+        columns = [rows[name].to_numpy() for name in rows.columns if name != "series"]
+        learned.append([rows.columns, *(array.tobytes() for array in (*columns, target, weight))])
+    assert names[0] == names[1]
+    assert learned[0] == learned[1]
+    assert len(names[0]) == pytest.approx(sample_run.settings.demand.training_rows, rel=0.02), "thinned to the budget"
 
 
 def test_labels_are_what_the_orders_say(sample_run: SampleRun):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +18,9 @@ from pipelines.demand import jobs
 from pipelines.demand.model import DemandModel
 from pipelines.errors import ConfigError, DataError, NotEnoughDataError, TrackingError
 from pipelines.lake import Lake
+from pipelines.settings import Settings
 from pipelines.summary import Summary
+from pipelines.supply.jobs import replenish
 from tests.unit.demand.conftest import START, WEEKS, MadeShop, make_shop, settings_for
 
 KEYS = ["store", "item"]
@@ -233,3 +235,112 @@ def test_what_cannot_be_done_is_said(shop: MadeShop, tmp_path: Path):
     shop.lake.replace("demand", shifted)
     with pytest.raises(DataError, match="grid"):
         forecast(shop)
+
+
+def test_scoring_again_leaves_no_row_of_an_earlier_scoring_of_the_same_issue(tmp_path: Path):
+    """A series that is taken back by the source must not stay in the issue; nor an issue of later data."""
+    shop = make_shop(tmp_path)
+    settings = shop.settings.model_copy(
+        update={"demand": shop.settings.demand.model_copy(update={"trees": 4, "training_rows": 2000})}
+    )
+    tracker = Kept(tmp_path / "kept")
+    jobs.train(settings, shop.lake, tracker)
+    jobs.score(settings, shop.lake, tracker)
+    demand = shop.lake.read("demand")
+    shop.lake.replace("demand", demand.filter(pl.col("item") != 3))
+    assert jobs.score(settings, shop.lake, tracker).changed
+    for table in ("forecasts", "lead_time_demand"):
+        assert 3 not in shop.lake.read(table)["item"]
+        assert shop.lake.read(table).height == 23 * 4
+    assert not jobs.score(settings, shop.lake, tracker).changed
+    shop.lake.replace("demand", demand.filter(pl.col("period") < WEEKS.name(START + 105)))
+    jobs.score(settings, shop.lake, tracker)
+    newest = shop.lake.read("forecasts")["issued_on"].max()
+    assert newest == WEEKS.name(START + 105), "an issue from data taken back is not the newest"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"horizon": 3},
+        {"quantiles": [0.2, 0.5, 0.8]},
+        {"frequency": "month"},
+        {"series": ["item", "store"]},
+        {"series": ["item"]},
+    ],
+    ids=str,
+)
+def test_a_changed_configuration_is_no_dead_end(tmp_path: Path, change: dict[str, object]):
+    """A model worse than every baseline must still replace a champion that cannot do the work any more."""
+    settings, lake, tracker = order_shop(tmp_path)
+    for step in (jobs.build_features, replenish):
+        if step is replenish:
+            jobs.train(settings, lake, tracker)
+            jobs.score(settings, lake, tracker)
+        step(settings, lake)
+    settings = order_shop(tmp_path, **change)[0]
+    jobs.build_features(settings, lake)
+    with pytest.raises(TrackingError, match="purvey train demand"):
+        jobs.score(settings, lake, tracker)
+    summary = jobs.train(settings, lake, tracker)
+    assert summary.figures["promoted"] is True
+    assert any("counts as none" in note for note in summary.notes)
+    jobs.score(settings, lake, tracker)
+    replenish(settings, lake)
+    cuts = lake.read("evaluation").filter(pl.col("cut") != "mean")["cut"].unique()
+    assert len(cuts) <= settings.demand.backtest_origins, "no ghosts of the earlier settings"
+    forecasts = lake.read("forecasts")
+    newest = forecasts.filter(pl.col("issued_on") == pl.col("issued_on").max())
+    assert newest["model_version"].unique().to_list() == ["2"]
+    assert newest.select(settings.demand.series).n_unique() * settings.demand.horizon == newest.height
+    assert set(settings.demand.series) <= set(lake.read("replenishment").columns)
+
+
+def test_evaluation_tells_of_the_champion_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings, lake, tracker = order_shop(tmp_path)
+    jobs.build_features(settings, lake)
+    jobs.train(settings, lake, tracker)
+    served = lake.read("evaluation")
+    monkeypatch.setattr(jobs, "BASELINES", ())
+    jobs.train(settings, lake, tracker)
+    assert tracker.promoted == "2"
+    version = lake.version("evaluation")
+    monkeypatch.setattr(jobs, "BASELINES", ("tsb",))
+    monkeypatch.setattr(jobs, "_is_promoted", lambda *given: False)
+    jobs.train(settings, lake, tracker)
+    assert tracker.promoted == "2"
+    assert lake.version("evaluation") == version
+    assert served.height == lake.read("evaluation").height
+
+
+def order_shop(home: Path, **demand: object) -> tuple[Settings, Lake, Kept]:
+    """Order lines of two stores whose demand is noise, so that trees do no better than a moving average."""
+    plan = {"series": ["store", "item"], "horizon": 2, "backtest_origins": 2, "trees": 1} | demand
+    settings = Settings(
+        shop="orders",
+        data_dir=str(home),
+        sources=[{"table": "order_lines", "path": "x.parquet"}],
+        demand=plan,
+        supply={"illustrative": {}},
+    )
+    lake = Lake(settings.lake_url)
+    if not lake.exists("order_lines"):
+        rng = np.random.default_rng(3)
+        days = 7 * 60
+        lines = pl.DataFrame({"day": np.repeat(np.arange(days), 6)}).with_row_index("order_id")
+        at = pl.lit(datetime(2023, 1, 2, 12, tzinfo=UTC)) + pl.duration(days="day")
+        lines = lines.select(
+            pl.col("order_id").cast(pl.String),
+            line_no=pl.lit(1, dtype=pl.Int64),
+            ordered_at=at,
+            store=pl.Series(rng.choice(["A", "B"], lines.height)),
+            item=pl.Series(rng.integers(0, 5, lines.height)),
+            kind=pl.lit("sale"),
+            quantity=pl.Series(rng.integers(1, 9, lines.height).astype(float)),
+            unit_price=pl.lit(2.0),
+            known_at=at,
+            cancels_order_id=pl.lit(None, dtype=pl.String),
+            cancels_line_no=pl.lit(None, dtype=pl.Int64),
+        )
+        lake.replace("order_lines", lines)
+    return settings, lake, Kept(home / "kept")
