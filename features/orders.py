@@ -52,8 +52,11 @@ def demand_from_orders(
     opened, _ = _whole_periods(in_time.select(ordered).to_series(), grid)
     sales = lines.filter(pl.col("kind") == "sale")
     moves = _moves(pl.concat([_sold(sales, keys), _cancelled(lines, sales, keys)]), keys)
-    moves = _reaching_back(moves.filter(pl.col("_period").is_between(first, last)), opened)
-    return _on_time(moves, keys, min(max(first, opened), last), last, grid), _late(moves, keys, grid)
+    moves = moves.filter(pl.col("_period") <= last)
+    # what is learned after the last whole period is told in it
+    heard = moves.group_by(keys).agg(_first=pl.col("_known").min().clip(min(max(first, opened), last), last))
+    moves = _reaching_back(moves.filter(pl.col("_period") >= first), opened)
+    return _on_time(moves, heard, keys, last, grid), _late(moves, keys, grid)
 
 
 def _whole_periods(days: pl.Series, grid: Grid) -> tuple[int, int]:
@@ -117,18 +120,14 @@ def _exact_sum(column: str) -> pl.Expr:
     return (pl.col(column) * _MILLIONTHS).round().cast(pl.Int64).sum() / _MILLIONTHS
 
 
-def _on_time(moves: pl.DataFrame, keys: list[str], first: int, last: int, grid: Grid) -> pl.DataFrame:
+def _on_time(moves: pl.DataFrame, heard: pl.DataFrame, keys: list[str], last: int, grid: Grid) -> pl.DataFrame:
     cells = (
         moves.filter(pl.col("_known") == pl.col("_period"))
         .group_by(*keys, "_period")
         .agg(_bought=_exact_sum("_bought"), quantity=_exact_sum("quantity"), _value=pl.col("_value").sum())
     )
-    life = (
-        moves.group_by(keys)
-        .agg(_first=pl.col("_known").min().clip(first, last))  # what is learned after the last period is told there
-        .select(*keys, _period=pl.int_ranges("_first", last + 1, dtype=pl.Int32))
-        .explode("_period", empty_as_null=False)
-    )
+    life = heard.with_columns(_period=pl.int_ranges("_first", last + 1, dtype=pl.Int32))
+    life = life.explode("_period", empty_as_null=False)
     price = pl.when(pl.col("_bought") > 0).then(pl.col("_value") / (_TEN_THOUSANDTHS * pl.col("_bought")))
     return (
         life.join(cells, on=[*keys, "_period"], how="left")

@@ -85,6 +85,26 @@ def test_a_late_line_is_a_revision_of_its_own_period():
     assert revisions.rows() == [("tea", date(2024, 1, 1), date(2024, 1, 15), 8)]
 
 
+def test_a_product_is_listed_when_a_sale_of_it_was_first_known():
+    late = line("l", "2024-01-03T10:00", 8, product="mug", known="2024-01-17T09:00")
+    demand, revisions = build(OPENING, late, CLOSING)
+    assert cells(demand.filter(product_id="mug")) == [("mug", date(2024, 1, 15), 0), ("mug", date(2024, 1, 22), 0)]
+    assert revisions.rows() == [("mug", date(2024, 1, 1), date(2024, 1, 15), 8)]
+
+
+def test_what_is_older_than_the_record_was_comes_as_revisions():
+    # the record begins on a Wednesday; what was sold before came in three weeks later
+    opening = line("o", "2024-01-10T08:00", 2)
+    before = line("b", "2024-01-01T08:00", 5, known="2024-01-24T09:00")
+    demand, revisions = build(opening, before, CLOSING)
+    assert demand["period"].min() == date(2024, 1, 15)
+    assert revisions.rows() == [
+        ("tea", date(2024, 1, 1), date(2024, 1, 22), 5),
+        ("tea", date(2024, 1, 8), date(2024, 1, 22), 2),
+    ]
+    assert build(opening, CLOSING)[1].is_empty(), "a week that is known only in part is left out"
+
+
 def test_the_local_day_decides():
     # 23:30 UTC on Sunday is Monday in Berlin
     edge = line("e", "2024-01-07T23:30", 5)
