@@ -282,6 +282,11 @@ class CustomerScores(dy.Schema):
     spend = dy.Float64(nullable=True)
     model_version = _text(nullable=False)
 
+    @dy.rule()
+    def figures_are_numbers(cls) -> pl.Expr:
+        figures = ("churn_probability", "p_alive", "expected_orders", "value", "value_low", "value_high")
+        return pl.all_horizontal(pl.col(name).is_null() | pl.col(name).is_finite() for name in figures)
+
 
 class Segments(dy.Schema):
     """One segment of customers, in words and figures."""

@@ -97,8 +97,11 @@ class BetaGeometric:
         a = self.a if abs(self.a - 1) > 1e-6 else 1 + 1e-6  # the limit at a = 1 exists, the formula there does not
         share = np.asarray(periods) / (scale + periods)
         first = self.a + self.b + self.modified - 1 - self.r
-        grown: Floats = factor / (a - 1) * (1 - (1 - share) ** (a - 1) * hyp2f1(first, a - 1, total, share))
-        return np.maximum(grown, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            grown: Floats = factor / (a - 1) * (1 - (1 - share) ** (a - 1) * hyp2f1(first, a - 1, total, share))
+        # Customers who buy like clockwork make the function overflow: hardly any leave, all keep their rate.
+        steady = (total - first) / scale * periods
+        return np.maximum(np.where(np.isfinite(grown), grown, steady), 0.0)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, to be stored."""

@@ -74,7 +74,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             advance()
     notes = promote(tracker, versions, judged.evaluation, settings)
     if fitted.churn.booster is None:
-        notes.append("No label window was complete: churn probabilities are those of MBG/NBD alone.")
+        notes.append("No complete window had both: customers who came back and others. MBG/NBD alone says who leaves.")
     return Summary(
         "train customers",
         read={"order_lines": lake.version("order_lines")},

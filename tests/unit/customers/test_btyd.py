@@ -130,3 +130,11 @@ def purchases(
         x, last = x + bought, np.where(bought, now, last)
         alive = bought & (rng.random(customers) >= leaving)
     return x, last, np.full(customers, periods)
+
+
+def test_customers_who_buy_like_clockwork_get_finite_expectations():
+    # a fit of 75 customers with some 32 orders each of whom none left: the hypergeometric function overflows here
+    model = BetaGeometric(r=159365.0, alpha=292535.0, a=6.8e-06, b=1967.0, modified=True)
+    x, recency, age = np.array([10.0, 32.0]), np.array([50.0, 57.0]), np.array([57.0, 57.5])
+    expected = model.expected_purchases(13.0, x, recency, age)
+    assert expected == pytest.approx((159365.0 + x) / (292535.0 + age) * 13.0, rel=1e-3)
