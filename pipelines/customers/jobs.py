@@ -61,7 +61,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         tempfile.TemporaryDirectory() as scratch,
     ):
         fitted, past = models.fit(book, last, settings, advance)
-        run.log_data(lake, ["order_lines"])
+        run.log_data(lake, [name for name in ("order_lines", "superseded_lines") if lake.exists(name)])
         run.log_features(NAMES)
         run.log_metrics(headline)
         run.log_table("evaluation", judged.evaluation)

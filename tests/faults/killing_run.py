@@ -19,30 +19,33 @@ from pipelines.settings import load_settings
 from pipelines.steps import STEPS, Shop
 from pipelines.tracking import Tracker
 
-CONFIG, DEADLY = sys.argv[1:]
-now = ""
+
+def main(config: str, deadly: str) -> None:
+    now = ""
+
+    def watched(name: str, job: Callable[[Shop], Any]) -> Callable[[Shop], Any]:
+        def run(shop: Shop) -> Any:
+            nonlocal now
+            now = name
+            return job(shop)
+
+        return run
+
+    def fatal(effect: Callable[..., Any]) -> Callable[..., Any]:
+        def once(*arguments: Any, **named: Any) -> Any:
+            result = effect(*arguments, **named)
+            if now == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return once
+
+    Lake._attempt = fatal(Lake._attempt)  # type: ignore[method-assign]
+    Tracker.promote = fatal(Tracker.promote)  # type: ignore[method-assign]
+    pipelines.assembly.freeze = fatal(pipelines.assembly.freeze)
+    steps = [replace(step, job=watched(step.name, step.job)) for step in STEPS]
+    workflow.run(Shop(load_settings(config)), steps=steps)
 
 
-def deadly(effect: Callable[..., Any]) -> Callable[..., Any]:
-    def once(*arguments: Any, **named: Any) -> Any:
-        result = effect(*arguments, **named)
-        if now == DEADLY:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    return once
-
-
-def watched(name: str, job: Callable[[Shop], Any]) -> Callable[[Shop], Any]:
-    def run(shop: Shop) -> Any:
-        global now
-        now = name
-        return job(shop)
-
-    return run
-
-
-Lake._attempt = deadly(Lake._attempt)  # type: ignore[method-assign]
-Tracker.promote = deadly(Tracker.promote)  # type: ignore[method-assign]
-pipelines.assembly.freeze = deadly(pipelines.assembly.freeze)
-workflow.run(Shop(load_settings(CONFIG)), steps=[replace(step, job=watched(step.name, step.job)) for step in STEPS])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
