@@ -40,7 +40,9 @@ def check(settings: Settings) -> Summary:
     intakes = [intake for one in taken for intake in one.intakes]
     summary = _summary("check", intakes)
     summary.changed = False
-    summary.notes.insert(0, "Configuration and sources are in order; nothing was written.")
+    bad = summary.figures["quarantined"]
+    found_out = f"{bad:,} rows would go to quarantine" if bad else "Configuration and sources are in order"
+    summary.notes.insert(0, f"{found_out}; nothing was written.")
     return summary
 
 
@@ -64,6 +66,9 @@ def ingest(settings: Settings, lake: Lake) -> Summary:
     intakes = [intake for one in taken for intake in one.intakes]
     ledger.write(lake, intakes, now)
     summary = _summary("ingest", intakes)
+    if summary.figures["quarantined"]:
+        waiting = f"{summary.figures['quarantined']:,} rows wait in quarantine: purvey quarantine list"
+        summary.notes.insert(0, waiting)
     for extract in found:
         summary.read.setdefault(extract.name, "already ingested")
     for result in written:
@@ -100,11 +105,12 @@ def _refuse_if_bad(intake: Intake, limit: float) -> None:
     first = kinds.row(0, named=True)
     words = [f"  {kind['rows']:,} as row {kind['for_example_row']}: {kind['reason']}" for kind in kinds.to_dicts()]
     raise DataError(
-        f"{intake.quarantined.height:,} of {intake.lines_in:,} rows for {intake.table} break its rules "
-        f"({intake.bad_share:.1%}; ingest.max_bad_share allows {limit:.1%}). Nothing was written.\n" + "\n".join(words),
+        f"{intake.quarantined.height:,} of {intake.lines_in:,} rows of this file break the rules of "
+        f"{intake.table}: {intake.bad_share:.1%}, where ingest.max_bad_share allows {limit:.1%}. Nothing was written.\n"
+        + "\n".join(words),
         file=intake.extract.name,
         row=first["for_example_row"],
-        remedy="mend the file, or the `columns:` of this source",
+        remedy="mend the file, or the `columns:` of this source; or raise ingest.max_bad_share",
     )
 
 
@@ -153,7 +159,6 @@ def _summary(job: str, intakes: Sequence[Intake]) -> Summary:
         )
     if total["quarantined"]:
         summary.tables["Quarantined"] = kinds_of_reasons(intakes)
-        summary.notes.append(f"{total['quarantined']:,} rows wait in quarantine: purvey quarantine list")
     nameless = sum(intake.good["customer_id"].null_count() for intake in intakes if intake.table == "order_lines")
     if nameless:
         summary.notes.append(f"{nameless:,} good order lines name no customer: they count as demand, for no customer.")

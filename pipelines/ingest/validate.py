@@ -98,9 +98,19 @@ def _in_words(schema: type[dy.Schema], rule: str) -> pl.Expr:
         return pl.lit(f"{column} is missing")
     if check in ("inf", "nan"):
         return pl.lit(f"{column} is infinite")
-    words = _BOUNDS.get(check, f"breaks the rule {check}").format(getattr(schema.columns()[column], check, ""))
-    hint = " (a return is a line of kind 'return')" if (schema.__name__, column) == ("OrderLines", "quantity") else ""
+    limit = getattr(schema.columns()[column], check, "")
+    words = _BOUNDS.get(check, f"breaks the rule {check}").format(_bound(limit))
+    if isinstance(limit, datetime):
+        words = words.replace("below", "before")
+    not_positive = (schema.__name__, column, check) == ("OrderLines", "quantity", "min_exclusive")
+    hint = " (a return is a line of kind 'return')" if not_positive else ""
     return pl.format(f"{column} {{}} {words}{hint}", _shown(column))
+
+
+def _bound(limit: Any) -> str:
+    if isinstance(limit, datetime):
+        return f"{limit:%Y-%m-%d}"
+    return f"{limit:,.10g}" if isinstance(limit, float) else str(limit)
 
 
 def _shown(column: str) -> pl.Expr:

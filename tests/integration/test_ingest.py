@@ -155,6 +155,27 @@ def test_bad_rows_wait_with_reason_file_row_and_raw_values(tmp_path: Path) -> No
         jobs.quarantine_show(settings, lake, "order_lines-none")
 
 
+def test_check_says_what_would_go_to_quarantine(tmp_path: Path) -> None:
+    orders(tmp_path, "orders1.csv", "a,1,2024-01-01,ann,cup,1,1", "b,1,2024-01-01,ann,cup,x,1")
+    settings, _ = shop(tmp_path, ORDERS, ingest={"max_bad_share": 0.5})
+    assert jobs.check(settings).notes == ["1 rows would go to quarantine; nothing was written."]
+    strict, _ = shop(tmp_path, ORDERS)
+    with pytest.raises(DataError, match=r"1 of 2 rows of this file .* ingest\.max_bad_share allows 5\.0%"):
+        jobs.check(strict)
+    orders(tmp_path, "orders1.csv", "a,1,2024-01-01,ann,cup,1,1")
+    assert jobs.check(strict).notes == ["Configuration and sources are in order; nothing was written."]
+
+
+def test_a_price_made_from_an_absurd_amount_waits(tmp_path: Path) -> None:
+    header = HEADER.replace("unit_price", "amount")
+    rows = "a,1,2024-01-01,ann,cup,1,1\nb,1,2024-01-01,ann,cup,2,1e300\n"
+    (tmp_path / "orders1.csv").write_text(header + rows)
+    settings, lake = shop(tmp_path, ORDERS, ingest={"max_bad_share": 0.5})
+    jobs.ingest(settings, lake)
+    assert lake.read("quarantine")["rules"].item().endswith("is above 1,000,000,000")
+    assert lake.read("order_lines")["order_id"].to_list() == ["a"]
+
+
 def test_replay_after_a_mapping_fix(tmp_path: Path) -> None:
     """A column written in local words is mapped anew; only then its rows pass."""
     rows = [f"g{i},1,2024-01-01,ann,cup,1,1,sale" for i in range(30)]
@@ -348,6 +369,6 @@ def test_the_message_about_bad_rows_tells_every_kind(tmp_path: Path) -> None:
     settings, _ = shop(tmp_path, ORDERS)
     with pytest.raises(DataError) as caught:
         jobs.check(settings)
-    assert "3 of 3 rows for order_lines break its rules" in str(caught.value)
+    assert "3 of 3 rows of this file break the rules of order_lines" in str(caught.value)
     assert "2 as row 1: quantity 'x' is not a number" in str(caught.value)
     assert "1 as row 3: ordered_at 'never' is not a time" in str(caught.value)
