@@ -65,3 +65,10 @@ def sample_run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> SampleR
     home = folder / "data" / "online_retail"
     settings = load_settings(sample_config(), data_dir=str(home))
     return SampleRun(settings, Lake(settings.lake_url), home, done.stdout)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on the sample run share one worker, so that it is run once."""
+    for item in items:
+        if "sample_run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("sample"))
