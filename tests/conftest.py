@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from pipelines.lake import Lake
 from pipelines.settings import Settings, load_settings, sample_config
+from tests.shops import tea_shop
 
 ROOT = Path(__file__).parents[1]
 # While developing, name a folder here to keep the sample run between sessions.
@@ -67,8 +69,23 @@ def sample_run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> SampleR
     return SampleRun(settings, Lake(settings.lake_url), home, done.stdout)
 
 
+@pytest.fixture(scope="session")
+def finished_tea(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small made shop after one whole `purvey run`. Read only: work on a copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    purvey("run", "--config", tea_shop(folder))
+    return folder
+
+
+@pytest.fixture
+def tea(finished_tea: Path, tmp_path: Path) -> Path:
+    """A finished shop of its own for each test: a copied folder is a moved one."""
+    return shutil.copytree(finished_tea, tmp_path / "tea", symlinks=True)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on the sample run share one worker, so that it is run once."""
+    """Tests on one whole run share one worker, so that it is run once."""
     for item in items:
-        if "sample_run" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("sample"))
+        for run in ("sample_run", "finished_tea"):
+            if run in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,6 @@ from pipelines.lake import Lake
 from pipelines.release import current
 from pipelines.settings import load_settings
 from tests.conftest import purvey
-from tests.shops import tea_shop
 
 SMALL_FILES_ONLY = 30_000  # bytes: enough for a commit, too little for a model, a report or a table
 
@@ -28,10 +28,8 @@ def on_a_full_disk(*arguments: object) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    config = tea_shop(tmp_path_factory.mktemp("tea"))
-    purvey("run", "--config", config)
-    return config
+def config(finished_tea, tmp_path_factory):
+    return shutil.copytree(finished_tea, tmp_path_factory.mktemp("full") / "tea", symlinks=True) / "shop.yaml"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from pipelines.lake import Lake, frame_digest
 from pipelines.release import current, verify
@@ -28,14 +27,7 @@ def contents(config: Path) -> dict[str, str]:
     return {table: frame_digest(frame.select(pl.exclude(NAMES_OF_A_RUN))) for table, frame in frames.items()}
 
 
-@pytest.fixture(scope="module")
-def untouched(tmp_path_factory):
-    config = tea_shop(tmp_path_factory.mktemp("untouched"))
-    purvey("run", "--config", config)
-    return contents(config)
-
-
-def test_a_run_killed_in_every_step_ends_like_an_untouched_one(tmp_path, untouched):
+def test_a_run_killed_in_every_step_ends_like_an_untouched_one(tmp_path, finished_tea):
     config = tea_shop(tmp_path)
     settings = load_settings(config)
     lake = Lake(settings.lake_url)
@@ -45,7 +37,7 @@ def test_a_run_killed_in_every_step_ends_like_an_untouched_one(tmp_path, untouch
         for table in lake.versions(TABLES):
             lake.read(table)  # whatever is there can be read
     purvey("run", "--config", config)
-    assert contents(config) == untouched
+    assert contents(config) == contents(finished_tea)
     release = current(settings.releases_dir)
     assert release is not None
     verify(settings.releases_dir / release.id)

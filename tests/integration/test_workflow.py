@@ -15,60 +15,47 @@ from tests.conftest import purvey
 from tests.shops import orders, tea_shop
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished")
-    purvey("run", "--config", tea_shop(folder))
-    return folder
-
-
-@pytest.fixture
-def shop(finished, tmp_path):
-    """A finished shop of its own for each test: a copied folder is a moved one."""
-    return shutil.copytree(finished, tmp_path / "tea", symlinks=True)
-
-
 def release_of(folder):
     release = current(load_settings(folder).releases_dir)
     assert release is not None
     return release
 
 
-def test_nothing_new_changes_nothing(shop):
-    before = release_of(shop)
-    done = purvey("run", cwd=shop)
+def test_nothing_new_changes_nothing(tea):
+    before = release_of(tea)
+    done = purvey("run", cwd=tea)
     assert done.stdout.count("nothing new") == 9
-    assert release_of(shop).id == before.id
+    assert release_of(tea).id == before.id
 
 
-def test_what_a_setting_decides_is_done_again(shop):
-    content = yaml.safe_load((shop / "shop.yaml").read_text())
-    (shop / "shop.yaml").write_text(yaml.safe_dump(content | {"currency": "USD"}))
-    purvey("run", cwd=shop)
-    assert release_of(shop).shop["currency"] == "USD"
+def test_what_a_setting_decides_is_done_again(tea):
+    content = yaml.safe_load((tea / "shop.yaml").read_text())
+    (tea / "shop.yaml").write_text(yaml.safe_dump(content | {"currency": "USD"}))
+    purvey("run", cwd=tea)
+    assert release_of(tea).shop["currency"] == "USD"
 
 
-def test_a_rollback_stands_until_there_is_something_new(shop):
-    first = release_of(shop)
+def test_a_rollback_stands_until_there_is_something_new(tea):
+    first = release_of(tea)
     newest = (
         orders()
         .tail(200)
         .with_columns(pl.col("order_id") + "x", ordered_at=pl.col("ordered_at").str.replace("^2024-0.", "2024-07"))
     )
-    newest.write_csv(shop / "orders_august.csv")
-    purvey("run", cwd=shop)
-    second = release_of(shop)
+    newest.write_csv(tea / "orders_august.csv")
+    purvey("run", cwd=tea)
+    second = release_of(tea)
     assert second.id != first.id
-    purvey("rollback", cwd=shop)
-    assert release_of(shop).id == first.id
-    assert purvey("run", cwd=shop).stdout.count("nothing new") == 9
-    assert release_of(shop).id == first.id
+    purvey("rollback", cwd=tea)
+    assert release_of(tea).id == first.id
+    assert purvey("run", cwd=tea).stdout.count("nothing new") == 9
+    assert release_of(tea).id == first.id
 
 
-def test_a_lost_tracking_folder_is_made_anew(shop):
-    shutil.rmtree(shop / "data" / "tracking")
-    purvey("run", cwd=shop)
-    assert purvey("run", cwd=shop).stdout.count("nothing new") == 9
+def test_a_lost_tracking_folder_is_made_anew(tea):
+    shutil.rmtree(tea / "data" / "tracking")
+    purvey("run", cwd=tea)
+    assert purvey("run", cwd=tea).stdout.count("nothing new") == 9
 
 
 @pytest.mark.parametrize(
