@@ -157,3 +157,18 @@ def _late(moves: pl.DataFrame, keys: list[str], grid: Grid) -> pl.DataFrame:
         )
         .sort(*keys, "period", "known_period")
     )
+
+
+def with_revisions(demand: pl.DataFrame, revisions: pl.DataFrame | None, keys: Sequence[str]) -> pl.DataFrame:
+    """Demand with what became known of it later added in.
+
+    Args:
+        demand: Table `demand`, or some of its columns.
+        revisions: Table `demand_revisions`, or those of its rows that count.
+        keys: What names a cell: the series keys and `period`.
+    """
+    if revisions is None or revisions.is_empty():
+        return demand
+    changes = revisions.group_by(keys).agg(change=pl.col("quantity").sum())
+    changed = demand.join(changes, on=keys, how="left", maintain_order="left")
+    return changed.with_columns(quantity=pl.col("quantity") + pl.col("change").fill_null(0.0)).drop("change")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from features.orders import with_revisions
 from pipelines.lake import Lake
 from pipelines.release import Release, activate, current, freeze, prune
 from pipelines.settings import Settings
@@ -94,11 +95,8 @@ def series_attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.D
 def recent_history(lake: Lake, keys: list[str]) -> pl.DataFrame:
     """Demand of the last periods as known now, for people to look at."""
     demand = lake.read("demand", columns=[*keys, "period", "quantity"])
-    if lake.exists("demand_revisions"):
-        revised = lake.read("demand_revisions").group_by([*keys, "period"]).agg(change=pl.col("quantity").sum())
-        demand = demand.join(revised, on=[*keys, "period"], how="left").select(
-            *keys, "period", quantity=pl.col("quantity") + pl.col("change").fill_null(0)
-        )
+    revisions = lake.read("demand_revisions") if lake.exists("demand_revisions") else None
+    demand = with_revisions(demand, revisions, [*keys, "period"])
     periods = demand["period"].unique().sort().tail(HISTORY_PERIODS)
     return demand.filter(pl.col("period") >= periods.min()).sort([*keys, "period"])
 

@@ -11,6 +11,7 @@ from datetime import date
 
 import polars as pl
 
+from features.orders import with_revisions
 from features.tables import TABLES, quantile_of
 
 CAPABILITY = "demand"
@@ -59,7 +60,7 @@ def matched(
     sold = demand.filter(pl.col("quantity").is_not_null())
     if "available" in sold.columns:
         sold = sold.filter(pl.col("available").fill_null(1.0) > 0)
-    actual = _with_revisions(sold, revisions, keys).select(*keys, actual="quantity")
+    actual = with_revisions(sold, revisions, keys).select(*keys, actual="quantity")
     cells = forecasts.join(actual, on=keys, how="inner")
     if cells.is_empty():
         return cells.with_columns(naive=pl.lit(None, dtype=pl.Float64))
@@ -100,19 +101,10 @@ def _pinball(actual: pl.Expr, forecast: pl.Expr, level: float) -> pl.Expr:
     return pl.max_horizontal(level * gap, (level - 1) * gap)
 
 
-def _with_revisions(demand: pl.DataFrame, revisions: pl.DataFrame | None, keys: list[str]) -> pl.DataFrame:
-    if revisions is None or revisions.is_empty():
-        return demand
-    changes = revisions.group_by(keys).agg(change=pl.col("quantity").sum())
-    return demand.join(changes, on=keys, how="left").with_columns(
-        quantity=pl.col("quantity") + pl.col("change").fill_null(0.0)
-    )
-
-
 def _last_known(
     sold: pl.DataFrame, revisions: pl.DataFrame | None, keys: list[str], series: list[str], before: date
 ) -> pl.DataFrame:
     """Each series' last value before a period, as it was known then."""
     then = None if revisions is None else revisions.filter(pl.col("known_period") < before)
-    known = _with_revisions(sold.filter(pl.col("period") < before), then, keys)
+    known = with_revisions(sold.filter(pl.col("period") < before), then, keys)
     return known.sort(keys).group_by(series).agg(naive=pl.col("quantity").last())
