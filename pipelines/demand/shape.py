@@ -19,7 +19,7 @@ from features.windows import Float64Array, FloatArray, Int64Array
 from pipelines.demand.ridge import level_ahead
 from pipelines.demand.smoothing import by_parts
 
-_YEARS = 3
+_YEARS = 3  # looked at
 _WEEKS = 26  # whose days make the shape of the week
 _CAP = 3.0  # in units of the level: one large order makes no season
 _OVERLAP = 0.4  # of a year seen twice: half the trust
@@ -50,9 +50,7 @@ def level_shape(y: FloatArray, horizon: int, season: int, group: Int64Array | No
     recent = _recent(y, max(1, min(-(-y.shape[1] // week), _YEARS * year)) * week)
     scale = np.nan_to_num(w.mean(np.abs(recent)).astype(np.float64))
     unit = np.where(scale > 0, scale, 1)
-    days = (
-        week_shape(w.tail(recent, min(recent.shape[1], 7 * _WEEKS)), unit, alone) if week > 1 else np.ones((len(y), 1))
-    )
+    days = _days(recent, week, unit, alone)
     level = by_parts(lambda rows: _levels(recent[rows], unit[rows], days[rows]), np.arange(len(y)))
     ahead = -(-horizon // week)
     index, within = year_shape(level, year, alone)
@@ -82,15 +80,15 @@ def seasonal_level(y: FloatArray, horizon: int, season: int, group: Int64Array |
     scale, longer = (np.nan_to_num(w.mean(np.abs(part))) for part in (w.tail(recent, rhythm.year), recent))
     unit = np.where(scale > 0, scale, np.where(longer > 0, longer, 1)).astype(np.float32)
     week = rhythm.week or 1
-    days = week_shape(w.tail(recent, 7 * _WEEKS), unit.astype(np.float64), group) if week > 1 else np.ones((len(y), 1))
+    days = _days(recent, week, unit.astype(np.float64), group)
     taken = np.tile(days.astype(np.float32), -(-recent.shape[1] // week))[:, -recent.shape[1] :]
     taken = np.where(np.isnan(recent), np.float32(np.nan), taken)
     usual = w.last_valid_mean(taken, rhythm.level) * unit  # the last known days need not be whole weeks
     level = w.ratio(w.last_valid_mean(recent, rhythm.level), usual)
     [(_, index)] = islice(pooled(recent / unit[:, None], level, horizon, rhythm, {"group": group}), 1)
     forecast = np.where(np.isnan(index), 1, index) * np.nan_to_num(level)[:, None]
-    forecast = forecast * np.tile(days, -(-horizon // week))[:, :horizon]
-    points: FloatArray = np.maximum(forecast * unit[:, None], 0).astype(np.float32)
+    shape = np.tile(days, -(-horizon // week))[:, :horizon]
+    points: FloatArray = np.maximum(forecast * shape * unit[:, None], 0).astype(np.float32)
     return points
 
 
@@ -105,9 +103,8 @@ def week_shape(y: FloatArray, unit: Float64Array, group: Int64Array) -> Float64A
         unit: Scale of each series.
         group: Group number of each series.
     """
-    days = np.ascontiguousarray(
-        np.moveaxis((y / unit[:, None]).reshape(len(y), y.shape[1] // 7, 7), 1, 2)
-    )  # series × day × week
+    weeks = (y / unit[:, None]).reshape(len(y), y.shape[1] // 7, 7)
+    days = np.ascontiguousarray(np.moveaxis(weeks, 1, 2))  # series × day × week
     known = ~np.isnan(days)
     open_days = known.sum(axis=1)
     mean = _over(_sum(np.where(known, days, 0), axis=1), open_days)
@@ -147,12 +144,11 @@ def year_shape(level: Float64Array, year: int, group: Int64Array) -> tuple[Float
     share = np.minimum(_over(level, _year_around(level, year)), _CAP)
     lacking = -periods % year
     share = np.pad(share, ((0, 0), (lacking, 0)), constant_values=np.nan)
-    flat = np.ones((len(level), year)), np.ones((len(level), periods + lacking))
-    usual = flat
+    usual = np.ones((len(level), year)), np.ones((len(level), periods + lacking))
     if _shared(group):
         size = int(group.max()) + 1
-        shapes = _trusted(_means(share, group), np.ones((size, year)), np.ones((size, periods + lacking)))
-        usual = shapes[0][group], shapes[1][group]
+        coming, past = _trusted(_means(share, group), np.ones((size, year)), np.ones((size, periods + lacking)))
+        usual = coming[group], past[group]
     coming, past = _trusted(share, *usual)
     return np.maximum(coming, 0), np.maximum(past[:, lacking:], 0.1)
 
@@ -165,6 +161,11 @@ def _recent(y: FloatArray, periods: int) -> FloatArray:
         recent = recent.copy()
         recent[silent, -1] = w.last_valid_mean(y[silent], 1)
     return recent
+
+
+def _days(recent: FloatArray, week: int, unit: Float64Array, group: Int64Array) -> Float64Array:
+    """The shape of the week (series × 7), or of nothing (series × 1)."""
+    return week_shape(w.tail(recent, week * _WEEKS), unit, group) if week > 1 else np.ones((len(recent), 1))
 
 
 def _levels(y: FloatArray, unit: Float64Array, days: Float64Array) -> Float64Array:
@@ -204,9 +205,8 @@ def _trusted(share: Float64Array, usual: Float64Array, usual_past: Float64Array)
         others = np.where(seen > 0, others / np.maximum(seen, 1), 0)
         now = np.where(twice, share - usual_past, 0)
         cells = twice.sum(axis=1)
-        slope = np.clip(
-            np.nan_to_num(_over((now * others * twice).sum(axis=1), (others * others * twice).sum(axis=1))), 0, 1
-        )
+        told = _over((now * others).sum(axis=1), np.where(twice, others * others, 0).sum(axis=1))
+        slope = np.clip(np.nan_to_num(told), 0, 1)
         trust = (slope * cells**2 / (cells**2 + (_OVERLAP * year) ** 2))[:, None]
         loss = np.where(twice, (now - trust * others) ** 2, 0).sum(axis=1)
         better = (loss < 0.98 * least)[:, None]
