@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from pipelines.demand.local import LOCALS, POOLED, moving_average, seasonal_naive
+from pipelines.demand.shape import seasonal_level
 
 U = np.nan
+EVERY = LOCALS | {"seasonal_level": seasonal_level}
 
 
 def array(*rows: list[float]) -> np.ndarray:
@@ -34,26 +36,26 @@ def test_seasonal_naive_looks_back_as_many_seasons_as_it_must():
 
 
 def test_no_forecast_is_negative_though_returns_may_be():
-    for name, model in LOCALS.items():
+    for name, model in EVERY.items():
         forecast = model(array([3.0, -5, -5, -6, U, -7] * 10), 4, 12)
         assert (forecast >= 0).all(), name
 
 
 @pytest.mark.parametrize("season", [7, 12, 52])
-@pytest.mark.parametrize("name", LOCALS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("row", [[U, U, U], [0, 0, 0], [5, 5, 5], [U, U, 5], [5], [U], [5, *[U] * 200], [5] * 400])
 def test_every_local_model_is_defined_on_odd_series(name: str, row: list[float], season: int):
-    forecast = LOCALS[name](array(row), 60, season)  # longer than a year of weeks
+    forecast = EVERY[name](array(row), 60, season)  # longer than a year of weeks
     assert forecast.shape == (1, 60)
     assert forecast.dtype == np.float32
     expected = 0 if np.nansum(row) == 0 else 5
     np.testing.assert_allclose(forecast, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", LOCALS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize(("series", "periods"), [(0, 30), (3, 0)])
 def test_every_local_model_takes_no_series_and_no_periods(name: str, series: int, periods: int):
-    forecast = LOCALS[name](np.zeros((series, periods), dtype=np.float32), 5, 52)
+    forecast = EVERY[name](np.zeros((series, periods), dtype=np.float32), 5, 52)
     np.testing.assert_array_equal(forecast, np.zeros((series, 5)))
 
 
@@ -80,20 +82,20 @@ def test_a_series_alone_is_forecast_as_in_a_batch(name: str, season: int):
 
 
 @pytest.mark.parametrize("season", [7, 52])
-@pytest.mark.parametrize("name", LOCALS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("scale", [2.0**30, 2.0**-10])  # 1e9 and 1e-3, but exact in binary
 def test_forecasts_grow_with_the_unit(name: str, scale: float, season: int):
     y = uneven(60, 170)
-    forecast = LOCALS[name](y * np.float32(scale), 13, season) / scale
-    np.testing.assert_allclose(forecast, LOCALS[name](y, 13, season), rtol=1e-5, atol=1e-6)
+    forecast = EVERY[name](y * np.float32(scale), 13, season) / scale
+    np.testing.assert_allclose(forecast, EVERY[name](y, 13, season), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", LOCALS)
+@pytest.mark.parametrize("name", EVERY)
 def test_periods_before_the_first_known_one_change_nothing(name: str):
     y = uneven(30, 120)
     y[:, 0] = np.where(np.isnan(y[:, 0]), 1, y[:, 0])
     early = np.pad(y, ((0, 0), (104, 0)), constant_values=U)
-    np.testing.assert_allclose(LOCALS[name](early, 8, 52), LOCALS[name](y, 8, 52), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(EVERY[name](early, 8, 52), EVERY[name](y, 8, 52), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", POOLED)
