@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from features.demand import rows_at
 from features.panel import Panel
 from features.tables import quantile_column
 from pipelines.demand import figures
@@ -19,7 +18,7 @@ from pipelines.demand.backtest import BASELINES, MODEL, evaluate
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.inputs import READ, demand_from_lines, open_panel
 from pipelines.demand.model import STEPS, DemandModel
-from pipelines.demand.origins import Origins
+from pipelines.demand.origins import Origins, forecast_rows
 from pipelines.demand.outputs import decide, named
 from pipelines.errors import NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
@@ -88,7 +87,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         "trained_to": panel.grid.name(panel.last),
         "features": len(model.trees.features),
     }
-    summary.figures |= {"level": round(model.level, 4), "calibrated_on_origins": model.calibrated_on}
+    summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
     if overall.height:
         summary.tables["mean over cutoffs"] = overall.pivot("metric", index="model", values="value")
     if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
@@ -226,7 +225,7 @@ def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:
         )
     known = {*panel.series.columns, *panel.ahead}
     _refuse_without(name for name in (*vocabulary.codes, *vocabulary.numbers, *vocabulary.alike) if name not in known)
-    rows = rows_at(panel, panel.last, demand.horizon, vocabulary, country=demand.holidays)
+    rows = forecast_rows(panel, panel.last, demand.horizon, vocabulary, settings)
     _refuse_without(name for name in model.trees.features if name not in rows.columns)
     return rows
 
