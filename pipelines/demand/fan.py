@@ -138,7 +138,7 @@ def _averaged(trees: Float64Array, around: Float64Array, shares: Sequence[float]
 def _shares(
     moments: Sequence[Moment], around: Sequence[Float64Array], actual: Sequence[Float64Array], levels: Sequence[float]
 ) -> list[float]:
-    """The share of the spread in each quantile: none, unless some loses less beyond chance; a little where few can tell."""
+    """The share of the spread in each quantile: none unless some loses less beyond chance, a little if few can tell."""
     losses = np.array([_losses(*one, levels) for one in zip(moments, around, actual, strict=True)])
     if len(losses) < 3:
         return [_UNTOLD_SHARE] * len(levels)
