@@ -16,8 +16,8 @@ from pipelines.demand.comparison import Comparison, compare
 from pipelines.demand.evaluation import ALL, NO_LEVELS, evaluate
 from pipelines.settings import Settings
 
-_SHOWN = ("wape", "wape_added", "wql", "bias_share", "rmsse", "calibration_gap")
-_COMPARED = ("wape", "wql", "rmsse")
+_SHOWN = ("wape", "wape_added", "scaled_pinball", "bias_share", "rmsse", "calibration_gap")
+_COMPARED = ("wape", "scaled_pinball", "rmsse")
 
 
 def evaluation_rows(
