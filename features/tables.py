@@ -337,8 +337,15 @@ class Replenishment(dy.Schema):
     model_version = _text(nullable=False)
 
 
+MEAN = "mean"
+STANDARD_ERROR = "standard_error"
+
+
 class Evaluation(dy.Schema):
-    """How good a model was on cuts it had not seen, beside its baselines."""
+    """How good a model was on cuts it had not seen, beside its baselines.
+
+    `cut` names one cut, `mean` is the mean over them and `standard_error` the standard error of that mean.
+    """
 
     capability = _text(primary_key=True)
     model = _text(primary_key=True)

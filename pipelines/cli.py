@@ -357,7 +357,7 @@ def scorecard(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how good the models were on cuts they had not seen, beside their baselines."""
+    """Show how good the models were on cuts they had not seen, beside their baselines; --json tells everything."""
     from pipelines.printing import print_json, print_tables
     from pipelines.scorecard import scorecard, write_into
 
@@ -366,7 +366,7 @@ def scorecard(
     if into is not None:
         write_into(into, tables)
     if as_json:
-        print_json({title: frame.to_dicts() for title, frame in tables.items()})
+        print_json({title: frame.to_dicts() for title, frame in scorecard(shop.lake, whole=True).items()})
     else:
         print_tables(tables)
 

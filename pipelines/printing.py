@@ -13,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.accuracy import GIVE_OR_TAKE, with_errors
+
 if TYPE_CHECKING:
     from pipelines.settings import Settings
     from pipelines.steps import Shop
@@ -88,8 +90,9 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_tables(tables: Mapping[str, pl.DataFrame]) -> None:
-    """Titled tables."""
-    for title, frame in tables.items():
+    """Titled tables; a standard error stands in the cell of what it belongs to."""
+    for title, table in tables.items():
+        frame = with_errors(table)
         print_rows(frame.head(MOST_ROWS).to_dicts(), "nothing to show", title=title)
         if frame.height > MOST_ROWS:
             _console().print(f"  … and {frame.height - MOST_ROWS:,} more rows")
@@ -105,7 +108,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], when_empty: str, *, title: str
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if _is_number(value) else "left", overflow="fold")
+        table.add_column(name.replace("_", " "), justify="right" if _is_figure(value) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_short(value) for value in row.values()))
     console.print(table)
@@ -143,7 +146,9 @@ def example_calls(settings: Settings) -> list[str]:
     return [*calls, "/v1/models", "/v1/monitoring/drift", "/health/ready"][:3]
 
 
-def _is_number(value: Any) -> bool:
+def _is_figure(value: Any) -> bool:
+    if isinstance(value, str):
+        return GIVE_OR_TAKE in value
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

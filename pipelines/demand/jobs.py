@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,16 @@ import numpy as np
 import polars as pl
 
 from features.panel import Panel
-from features.tables import quantile_column
+from features.tables import MEAN, quantile_column
 from pipelines.demand import figures
-from pipelines.demand.backtest import BASELINES, MODEL, evaluate
+from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
+from pipelines.demand.evaluation import ALL
 from pipelines.demand.inputs import READ, demand_from_lines, open_panel
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins, forecast_rows
 from pipelines.demand.outputs import decide, named
+from pipelines.demand.report import evaluation_rows, tables_of
 from pipelines.errors import NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
@@ -70,7 +72,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     ):
         run.log_data(lake, [table for table in READ if lake.exists(table)])
         long = roll(origins, demand.backtest_origins, demand.quantiles, advance)
-        evaluation = _evaluation(long, panel, run.id, demand.quantiles)
+        evaluation = evaluation_rows(long, panel, run.id, demand.quantiles)
         model = DemandModel.fit(origins, panel.last, demand.quantiles)
         advance()
         model.to_dir(Path(folder))
@@ -78,6 +80,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         run.log_metrics({f"{row['model']}.{row['metric']}": row["value"] for row in overall.iter_rows(named=True)})
         run.log_features(model.trees.features)
         run.log_table("importance", model.trees.importance())
+        run.log_table("evaluation", evaluation.drop("capability", "run"))
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
@@ -88,8 +91,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         "features": len(model.trees.features),
     }
     summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
-    if overall.height:
-        summary.tables["mean over cutoffs"] = overall.pivot("metric", index="model", values="value")
+    summary.tables |= tables_of(long, evaluation, settings)
     if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
         lake.replace_where("evaluation", evaluation, {"capability": "demand"})
         summary.wrote = {"evaluation": evaluation.height}
@@ -200,13 +202,13 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
     columns = [*demand.series, "cutoff", "period", "actual", "mean", *map(quantile_column, demand.quantiles)]
     write_frame(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
-    evaluation = evaluate(long, demand.quantiles).filter(slice="all", cut="mean")
+    evaluation = evaluation_rows(long, panel, "", demand.quantiles)
     return Summary(
         "backtest demand",
         read=lake.versions((*READ, "order_lines")),
         wrote={str(out): own.height},
         figures={"cutoffs": own["cutoff"].n_unique(), "series": own.select(demand.series).n_unique()},
-        tables={"mean over cutoffs": evaluation.pivot("metric", index="model", values="value")},
+        tables=tables_of(long, evaluation, settings),
     )
 
 
@@ -247,28 +249,8 @@ def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool
     return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
 
 
-def _evaluation(long: pl.DataFrame, panel: Panel, run: str, quantiles: Sequence[float]) -> pl.DataFrame:
-    if long.is_empty():
-        return pl.DataFrame(
-            schema={
-                "capability": pl.String,
-                "model": pl.String,
-                "metric": pl.String,
-                "slice": pl.String,
-                "cut": pl.String,
-                "value": pl.Float64,
-                "run": pl.String,
-            }
-        )
-    frame = evaluate(long, quantiles)
-    names = {str(cutoff): panel.grid.name(cutoff).isoformat() for cutoff in long["cutoff"].unique()}
-    cut = pl.col("cut").replace(names)
-    columns = ["capability", "model", "metric", "slice", "cut", "value", "run"]
-    return frame.with_columns(cut, capability=pl.lit("demand"), run=pl.lit(run)).select(columns)
-
-
 def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
-    return evaluation.filter(pl.col("slice") == "all", pl.col("cut") == "mean")
+    return evaluation.filter(pl.col("slice") == ALL, pl.col("cut") == MEAN)
 
 
 def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: Summary) -> bool:
