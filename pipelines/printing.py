@@ -121,17 +121,19 @@ def print_drivers(summary: Summary, keys: Sequence[str]) -> None:
     console.print(" ".join(f"{key} {frame[key][0]}" for key in keys))
     totals = {driver: float(frame[driver].sum()) for driver in DRIVERS}
     largest = max(abs(units) for driver, units in totals.items() if driver != "level")
+    decimals = 1 if max(map(abs, totals.values())) >= 10 else 2
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("driver")
     table.add_column("units", justify="right")
     table.add_column("")
     for driver, units in totals.items():
-        bar = "" if driver == "level" else _bar(units / largest if largest else 0.0)
-        table.add_row(driver.replace("_", " "), f"{units:,.1f}" if driver == "level" else f"{units:+,.1f}", bar)
-    table.add_row("forecast", f"{frame['mean'].sum():,.1f}", f"over {frame.height} periods", style="bold")
+        moved = driver != "level"
+        bar = _bar(units / largest if largest else 0.0) if moved else ""
+        table.add_row(driver.replace("_", " "), f"{units:{'+' if moved else '-'}z,.{decimals}f}", bar)
+    table.add_row("forecast", f"{frame['mean'].sum():,.{decimals}f}", f"over {frame.height} periods", style="bold")
     console.print(table)
     for period, words in frame.select("period", "words_en").iter_rows():
-        console.print(f"  {period}  {words}")
+        console.print(f"  {period}  {words}", soft_wrap=True)
     for note in summary.notes:
         console.print(f"  note: {note}")
 

@@ -4,8 +4,9 @@ TreeSHAP (Lundberg et al. 2020, Nature Machine Intelligence 2, section "TreeExpl
 the forecast of the mean. Features are summed into a few drivers a planner knows. Under a log link the shares multiply;
 they become units that add up by the logarithmic mean divisia index (Ang 2004, Energy Policy 32, LMDI-I): all of them
 are weighed alike, so the result depends on no order in which drivers are taken away. That is the Aumann–Shapley value.
-What drivers do only together, such as a season that is larger where the level is high, TreeSHAP shares between them:
-the level of one series can differ a little from one target period to the next.
+
+TreeSHAP halves what two features do only together. Thereby the level of a series would differ between its target
+periods, although nothing known of its past does; that part is given to the drivers which do differ.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ _GROUP_OF = {word: group for group, words in _FIRST_WORDS.items() for word in wo
 _NAMED_BY_THE_SHOP = ("ahead_", "code_", "growth_", "momentum_", "season_", "seen_", "value_")
 
 _LOG_LINKS = ("tweedie", "poisson", "gamma")
+_NOTHING = 1e-12
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.05  # of the forecast or the usual level, whichever is larger: what moves less is not worth a word
 _WORDS = {
@@ -102,22 +104,40 @@ def contributions(trees: Boosting, rows: pl.DataFrame) -> dict[str, Float64Array
     return {"expected": shap[:, -1]} | parts
 
 
+def settled(parts: dict[str, Float64Array], rows: pl.DataFrame) -> dict[str, Float64Array]:
+    """The same contributions with one level for all target periods of a series: the mean of theirs.
+
+    What is left of each goes to the other groups, in proportion to the size of their contributions.
+
+    Args:
+        parts: What `contributions` gave.
+        rows: Their rows, every target period of each series and origin among them.
+    """
+    series, origin = (rows[name].to_numpy().astype(np.int64) for name in ("series", "origin"))
+    _, place = np.unique((series << 32) + origin, return_inverse=True)
+    level = (np.bincount(place, parts["level"]) / np.bincount(place))[place]
+    sizes = {group: np.abs(parts[group]) + _NOTHING for group in GROUPS[1:]}
+    left = (parts["level"] - level) / np.column_stack(list(sizes.values())).sum(axis=1)
+    return parts | {"level": level} | {group: parts[group] + left * size for group, size in sizes.items()}
+
+
 def drivers(trees: Boosting, rows: pl.DataFrame, mean: Float64Array) -> pl.DataFrame:
     """The mean of each row as a sum of drivers, in units.
 
-    `level` is the forecast from the series' own scale and recent level alone, and never negative. Each other driver
-    with score φ gets L(mean, level) · φ, L being the logarithmic mean. `correction` is what happened to the mean after
-    the trees: other methods, alignment, end of life. Where nothing is forecast at all, it alone takes the level away.
+    `level` is the forecast from the series' own scale and recent level alone, the same for all target periods. Each
+    other driver with score φ gets L(mean, level) · φ, L being the logarithmic mean. `correction` is what happened to
+    the mean after the trees: other methods, alignment, end of life. Where nothing is forecast at all, it alone takes
+    the level away.
 
     Args:
         trees: The fitted trees.
-        rows: Feature rows with `scale`.
+        rows: Feature rows with their keys and `scale`, every target period of each series and origin among them.
         mean: The final forecast of each row, units, ≥ 0.
 
     Returns:
         One column a driver, in the order of `DRIVERS`; their sum over a row is `mean`.
     """
-    parts = contributions(trees, rows)
+    parts = settled(contributions(trees, rows), rows)
     scale = rows["scale"].to_numpy().astype(np.float64)
     level = parts["expected"] + parts["level"]
     unit = scale
@@ -125,7 +145,9 @@ def drivers(trees: Boosting, rows: pl.DataFrame, mean: Float64Array) -> pl.DataF
         level = np.exp(level)
         unit = logarithmic_mean(mean, scale * level)
     units = {"level": scale * level} | {group: unit * parts[group] for group in GROUPS[1:]}
-    units["correction"] = mean - np.column_stack(list(units.values())).sum(axis=1)
+    each = np.column_stack(list(units.values()))
+    missing = mean - each.sum(axis=1)
+    units["correction"] = np.where(np.abs(missing) > _NOTHING * np.abs(each).sum(axis=1), missing, 0.0)
     return pl.DataFrame(units)
 
 

@@ -205,12 +205,13 @@ def explain(
     wanted = one_series(panel, series)
     rows = _rows(settings, panel, model)
     forecasts, _ = decide(model, rows, panel, settings)
-    own = forecasts.filter(pl.col("horizon") <= ahead).join(wanted, on=keys, how="semi", maintain_order="left")
+    own = forecasts.join(wanted, on=keys, how="semi", maintain_order="left")
+    drivers = explained(model.trees, rows, own, panel)
     return Summary(
         "explain",
         read=lake.versions(READ),
         figures={"model_version": champion.version, "last_known_period": panel.grid.name(panel.last)},
-        tables={"drivers": explained(model.trees, rows, own, panel)},
+        tables={"drivers": drivers.filter(pl.col("period") <= panel.grid.name(panel.last + ahead))},
         notes=[] if cutoff is None else ["The champion may have learned from periods after the cutoff."],
     )
 

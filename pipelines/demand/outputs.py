@@ -77,7 +77,7 @@ def explained(trees: Boosting, rows: pl.DataFrame, forecasts: pl.DataFrame, pane
     Args:
         trees: The trees behind them.
         rows: Feature rows of one origin, theirs among them.
-        forecasts: Rows of `forecasts`, any of those that `decide` gave.
+        forecasts: Rows of `forecasts` that `decide` gave: all of some series.
         panel: The panel the rows come from.
 
     Returns:

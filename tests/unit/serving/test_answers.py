@@ -72,6 +72,7 @@ def test_drivers_add_up_to_the_mean_and_speak_two_languages(client: TestClient) 
     assert client.get("/v1/forecasts/drivers", params={"lang": "fr"}).status_code == 422
     unexplained = client.get("/v1/forecasts/drivers", params={"product_id": PRODUCTS[50]})
     assert (unexplained.status_code, unexplained.json()["type"]) == (404, "/docs#not-found")
+    assert client.get("/lists/forecasts").text.count("usual level") > 10, "the list says why"
     rows = pl.read_csv(client.get("/v1/forecasts/drivers", params=one | {"format": "csv", "lang": "zh"}).content)
     assert rows["words"].to_list() == [item["words"] for item in chinese]
 
