@@ -23,7 +23,7 @@ MOVERS = DRIVERS[1:]
 
 # The first word of a feature says what it tells of; names that are more than their first word come before it.
 _NAMES = {
-    "ahead": "trend",
+    "ahead": "trend",  # how many periods ahead
     "weekday": "calendar",
     "seen_available": "stock_outs",
     "seen_available_to_usual": "stock_outs",

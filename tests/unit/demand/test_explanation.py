@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +25,7 @@ from pipelines.demand.explanation import GROUPS, contributions, drivers, group_o
 from pipelines.demand.inputs import open_panel
 from pipelines.demand.origins import Origins
 from pipelines.errors import ConfigError
+from pipelines.lake import Lake
 from tests.made_panel import GRIDS, panel_of, tables
 from tests.unit.demand.conftest import START, WEEKS, make_shop
 from tests.unit.demand.test_jobs import Kept
@@ -273,3 +276,19 @@ def test_any_series_is_explained_on_request_as_it_would_be_stored(scored: Simple
             explain(series)
     with pytest.raises(ConfigError, match="4 periods ahead, not 5"):
         explain({"item": "1"}, horizon=5)
+
+
+def test_drivers_at_a_cutoff_do_not_see_what_comes_after_it(scored: SimpleNamespace, tmp_path: Path):
+    cutoff = WEEKS.name(START + 90)
+    lake = Lake(str(shutil.copytree(scored.lake.url, tmp_path / "lake")))
+    honest = lake.read("demand")
+    found = []
+    for later in (pl.col("quantity"), pl.lit(9e5)):
+        lake.replace(
+            "demand", honest.with_columns(quantity=pl.when(pl.col("period") > cutoff).then(later).otherwise("quantity"))
+        )
+        found.append(
+            jobs.explain(scored.settings, lake, scored.tracker, {"item": "3"}, cutoff=cutoff).tables["drivers"]
+        )
+    assert lake.read("demand")["quantity"].max() == 9e5, "the scrambling did something"
+    assert_frame_equal(found[0], found[1], check_exact=True)
