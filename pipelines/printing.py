@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH_WITHOUT_TERMINAL = 120
 MOST_ROWS = 20
+_BAR_WIDTH = 10
 
 
 @cache
@@ -114,6 +115,32 @@ def print_rows(rows: Sequence[Mapping[str, Any]], when_empty: str, *, title: str
     console.print(table)
 
 
+def print_drivers(summary: Summary, keys: Sequence[str]) -> None:
+    """What moves the forecast of one series: over all periods as bars, and period by period in words."""
+    from features.tables import DRIVERS
+
+    frame = summary.tables["drivers"]
+    console = _console()
+    console.print(" ".join(f"{key} {frame[key][0]}" for key in keys))
+    totals = {driver: float(frame[driver].sum()) for driver in DRIVERS}
+    largest = max(abs(units) for driver, units in totals.items() if driver != "level")
+    decimals = 1 if max(map(abs, totals.values())) >= 10 else 2
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("driver")
+    table.add_column("units", justify="right")
+    table.add_column("")
+    for driver, units in totals.items():
+        moved = driver != "level"
+        bar = _bar(units / largest if largest else 0.0) if moved else ""
+        table.add_row(driver.replace("_", " "), f"{units:{'+' if moved else '-'}z,.{decimals}f}", bar)
+    table.add_row("forecast", f"{frame['mean'].sum():,.{decimals}f}", f"over {frame.height} periods", style="bold")
+    console.print(table)
+    for period, words in frame.select("period", "words_en").iter_rows():
+        console.print(f"  {period}  {words}", soft_wrap=True)
+    for note in summary.notes:
+        console.print(f"  note: {note}")
+
+
 def print_releases(rows: Sequence[Mapping[str, Any]]) -> None:
     """Releases, newest first, the current one marked."""
     shown = [{**row, "current": "← current" if row["current"] else ""} for row in rows]
@@ -144,6 +171,17 @@ def example_calls(settings: Settings) -> list[str]:
     if settings.forecasts_demand and settings.replenishes:
         calls.append("/v1/replenishment?limit=5")
     return [*calls, "/v1/models", "/v1/monitoring/drift", "/health/ready"][:3]
+
+
+def _bar(share: float) -> str:
+    """A share from −1 to 1 as a bar to the left or the right of an axis.
+
+    Example:
+        >>> _bar(-0.5), _bar(0.25)
+        ('     █████│', '          │███')
+    """
+    length = int(abs(share) * _BAR_WIDTH + 0.5)
+    return f"{'█' * length if share < 0 else '':>{_BAR_WIDTH}}│{'█' * length if share > 0 else ''}"
 
 
 def _is_figure(value: Any) -> bool:

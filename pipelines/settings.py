@@ -102,6 +102,7 @@ class Demand(Section):
     trees: int = Field(default=120, ge=1)
     training_rows: int = Field(default=150_000, ge=1_000)
     obsolete_after_periods: int | None = Field(default=None, ge=1)
+    explained_series: int = Field(default=500, ge=1)
 
     @field_validator("quantiles")
     @classmethod

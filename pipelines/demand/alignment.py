@@ -153,7 +153,7 @@ def _pulled(rows: pl.DataFrame, name: str, means: Float64Array, share: float) ->
     whole = _by_cell(rows, name, np.ones(rows.height)) == rows[SIZE + name].to_numpy()
     fit = whole & (own > 0) & np.isfinite(total)
     toward = np.divide(total, own, out=np.ones_like(own), where=fit)
-    return means * np.clip(1 + share * (toward - 1), *_PULL_BOUNDS)
+    return np.asarray(means * np.clip(1 + share * (toward - 1), *_PULL_BOUNDS))
 
 
 def _share(rows: pl.DataFrame, name: str, means: Float64Array, actual: Float64Array) -> float | None:

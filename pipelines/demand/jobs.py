@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,19 @@ from pipelines.demand import figures
 from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.evaluation import ALL
-from pipelines.demand.inputs import READ, demand_from_lines, open_panel
+from pipelines.demand.inputs import READ, demand_from_lines, one_series, open_panel
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins, forecast_rows
-from pipelines.demand.outputs import decide, named
+from pipelines.demand.outputs import decide, explained, largest, named
 from pipelines.demand.report import evaluation_rows, tables_of
-from pipelines.errors import NotEnoughDataError, TrackingError
+from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
 
 if TYPE_CHECKING:
-    from pipelines.tracking import Tracker
+    from pipelines.tracking import Registered, Tracker
 
 
 def build_features(settings: Settings, lake: Lake) -> Summary:
@@ -100,35 +100,32 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 
 
 def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
-    """Write `forecasts` and `lead_time_demand` of the champion from the last whole period.
+    """Write `forecasts`, their drivers and `lead_time_demand` of the champion from the last whole period.
 
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
     """
-    champion = tracker.champion("demand")
-    if champion is None:
-        raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
-    model = DemandModel.from_dir(tracker.model_folder("demand"))
-    with progress("score demand", 4) as advance:
+    champion, model = _champion(tracker)
+    with progress("score demand", 5) as advance:
         panel = open_panel(settings, lake)
         advance()
         rows = _rows(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
         advance()
+        most = largest(forecasts, settings.demand.series, settings.demand.explained_series)
+        drivers = explained(model.trees, rows, most, panel)
+        advance()
         issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
-        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
-        changed = [
-            _issue(lake, table, frame, issued_on)
-            for table, frame in (("forecasts", forecasts), ("lead_time_demand", lead_time))
-        ]
+        issue = {"forecasts": forecasts, "forecast_drivers": drivers, "lead_time_demand": lead_time}
+        changed = [_issue(lake, name, frame.with_columns(**stamp), issued_on) for name, frame in issue.items()]
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
         "score demand",
         read=lake.versions(READ),
-        wrote={"forecasts": forecasts.height, "lead_time_demand": lead_time.height},
+        wrote={name: frame.height for name, frame in issue.items()},
         figures={
             "model_version": champion.version,
             "last_known_period": panel.grid.name(panel.last),
@@ -175,6 +172,51 @@ def forecast(
     )
 
 
+def explain(
+    settings: Settings,
+    lake: Lake,
+    tracker: Tracker,
+    series: Mapping[str, str],
+    *,
+    cutoff: date | None = None,
+    horizon: int | None = None,
+) -> Summary:
+    """Why the champion forecasts what it does for one series; nothing is fitted and nothing written.
+
+    Args:
+        settings: The shop.
+        lake: Its tables.
+        tracker: Its models.
+        series: Key column → value: enough of them to name one series.
+        cutoff: The last period whose demand is known; by default the newest.
+        horizon: Periods ahead; by default, and at most, as configured.
+
+    Raises:
+        ConfigError: No series is named so, or several are; the horizon is too long.
+        TrackingError: As in `score`.
+    """
+    keys, ahead = settings.demand.series, horizon or settings.demand.horizon
+    if ahead > settings.demand.horizon:
+        raise ConfigError(
+            f"The champion looks {settings.demand.horizon} periods ahead, not {ahead}.",
+            remedy="shorten --horizon, or set demand.horizon and train again",
+        )
+    champion, model = _champion(tracker)
+    panel = open_panel(settings, lake, cutoff=cutoff)
+    wanted = one_series(panel, series)
+    rows = _rows(settings, panel, model)
+    forecasts, _ = decide(model, rows, panel, settings)
+    own = forecasts.join(wanted, on=keys, how="semi", maintain_order="left")
+    drivers = explained(model.trees, rows, own, panel)
+    return Summary(
+        "explain",
+        read=lake.versions(READ),
+        figures={"model_version": champion.version, "last_known_period": panel.grid.name(panel.last)},
+        tables={"drivers": drivers.filter(pl.col("period") <= panel.grid.name(panel.last + ahead))},
+        notes=[] if cutoff is None else ["The champion may have learned from periods after the cutoff."],
+    )
+
+
 def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out: Path) -> Summary:
     """Forecast from past cutoffs and write predictions beside what came true.
 
@@ -210,6 +252,13 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
         figures={"cutoffs": own["cutoff"].n_unique(), "series": own.select(demand.series).n_unique()},
         tables=tables_of(long, evaluation, settings),
     )
+
+
+def _champion(tracker: Tracker) -> tuple[Registered, DemandModel]:
+    champion = tracker.champion("demand")
+    if champion is None:
+        raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
+    return champion, DemandModel.from_dir(tracker.model_folder("demand"))
 
 
 def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:

@@ -21,7 +21,16 @@ README = Path(sample_config()).parent.parent / "README.md"
 
 def test_every_table_keeps_its_contract(sample_run):
     keys = tuple(sample_run.settings.demand.series)
-    for name in ("order_lines", "demand", "forecasts", "customer_scores", "segments", "replenishment", "evaluation"):
+    for name in (
+        "order_lines",
+        "demand",
+        "forecasts",
+        "forecast_drivers",
+        "customer_scores",
+        "segments",
+        "replenishment",
+        "evaluation",
+    ):
         frame = sample_run.lake.read(name)
         schema = TABLES[name].schema_with(frame.schema, keys)
         assert frame.height > 0
