@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from pipelines.demand.inputs import READ, demand_from_lines, open_panel
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
 from pipelines.demand.outputs import decide, named
+from pipelines.demand.overrides import apply
+from pipelines.demand.vintages import changes
 from pipelines.errors import NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
@@ -99,7 +101,9 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 
 
 def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
-    """Write `forecasts` and `lead_time_demand` of the champion from the last whole period.
+    """Write `forecasts` and `lead_time_demand` of the champion from the last whole period, with what planners said.
+
+    What moved since the issue before, and why, goes to `forecast_changes`.
 
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
@@ -114,20 +118,22 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         rows = _rows(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
+        said = lake.read("overrides") if lake.exists("overrides") else None
+        keys = settings.demand.series
+        forecasts, lead_time = apply(forecasts, lead_time, said, datetime.now(UTC), keys, whole=model.whole)
         advance()
         issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
         forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
-        changed = [
-            _issue(lake, table, frame, issued_on)
-            for table, frame in (("forecasts", forecasts), ("lead_time_demand", lead_time))
-        ]
+        moves, notes = _moves(settings, lake, tracker, panel, forecasts)
+        issue = {"forecasts": forecasts, "lead_time_demand": lead_time, "forecast_changes": moves}
+        changed = [_issue(lake, table, frame, issued_on) for table, frame in issue.items()]
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
         "score demand",
-        read=lake.versions(READ),
-        wrote={"forecasts": forecasts.height, "lead_time_demand": lead_time.height},
+        read=lake.versions((*READ, "overrides")),
+        wrote={table: frame.height for table, frame in issue.items() if frame.height},
         figures={
             "model_version": champion.version,
             "last_known_period": panel.grid.name(panel.last),
@@ -136,7 +142,9 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "cold_start": int(flags.str.contains("cold_start").sum()),
             "obsolete": int(flags.str.contains("obsolete").sum()),
             "units_expected": round(float(forecasts["mean"].sum()), 1),
+            "overridden": forecasts["override_id"].count(),
         },
+        notes=notes,
         changed=any(changed),
     )
 
@@ -246,6 +254,46 @@ def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool
         if issues.filter(pl.col("issued_on") > issued_on).height:
             lake.replace(table, issues.filter(pl.col("issued_on") <= issued_on))
     return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
+
+
+def _moves(
+    settings: Settings, lake: Lake, tracker: Tracker, panel: Panel, forecasts: pl.DataFrame
+) -> tuple[pl.DataFrame, list[str]]:
+    """How far this issue moved from the one before, and what has to be said about it."""
+    keys = settings.demand.series
+    before = _issue_before(lake, forecasts)
+    former = before["model_version"][0] if before.height else None
+    if former in (None, forecasts["model_version"].item(0)):
+        return changes(before, forecasts, keys), []
+    try:
+        model = _former_model(tracker, former)
+        today, _ = decide(model, _rows(settings, panel, model), panel, settings)
+    except TrackingError as error:
+        note = f"What model {former} would say today is not known: {error.message} Its part is told as new data."
+        return changes(before, forecasts, keys), [note]
+    return changes(before, forecasts, keys, today), []
+
+
+def _issue_before(lake: Lake, forecasts: pl.DataFrame) -> pl.DataFrame:
+    """The newest earlier issue; empty where there is none, or none whose series were named alike."""
+    earlier = lake.scan("forecasts") if lake.exists("forecasts") else forecasts.clear().lazy()
+    if not set(forecasts.columns) <= set(earlier.collect_schema()):
+        return forecasts.clear()
+    earlier = earlier.filter(pl.col("issued_on") < forecasts["issued_on"].item(0))
+    return earlier.filter(pl.col("issued_on") == pl.col("issued_on").max()).collect()
+
+
+def _former_model(tracker: Tracker, version: str) -> DemandModel:
+    """A model of an earlier issue.
+
+    Raises:
+        TrackingError: It is gone, or written in a way this program no longer reads.
+    """
+    folder = tracker.version_folder("demand", version)
+    try:
+        return DemandModel.from_dir(folder)
+    except Exception as error:
+        raise TrackingError(f"Its files cannot be read any more: {error!r}.", file=folder) from error
 
 
 def _evaluation(long: pl.DataFrame, panel: Panel, run: str, quantiles: Sequence[float]) -> pl.DataFrame:
