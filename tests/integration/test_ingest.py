@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import yaml
 
+from pipelines.demand.planning import override_withdraw
 from pipelines.errors import DataError, SourceError
 from pipelines.ingest import jobs
 from pipelines.lake import Lake
@@ -402,3 +403,16 @@ def test_overrides_may_come_as_a_file_and_leave_keys_open(tmp_path: Path) -> Non
     reasons = lake.read("quarantine").sort("source_row")["rules"].to_list()
     expected = ["why is missing", "is after to_period", "only an 'add' may be", "none of set, add", "in the future"]
     assert all(words in reason for words, reason in zip(expected, reasons, strict=True)), reasons
+
+
+def test_a_withdrawn_override_stays_so_when_its_file_grows(tmp_path: Path) -> None:
+    head, first, second = OVERRIDES.splitlines()[:3]
+    (tmp_path / "overrides.csv").write_text(f"{head}\n{first}\n")
+    source = {"table": "overrides", "format": "csv", "path": "overrides.csv"}
+    settings, lake = shop(tmp_path, source, demand={"series": ["store"]})
+    jobs.ingest(settings, lake)
+    override_withdraw(settings, lake, "1")
+    before = lake.read("overrides")["withdrawn_at"].item()
+    (tmp_path / "overrides.csv").write_text(f"{head}\n{first}\n{second}\n")
+    jobs.ingest(settings, lake)
+    assert lake.read("overrides").sort("override_id")["withdrawn_at"].to_list() == [before, None]
