@@ -155,6 +155,16 @@ def test_the_chance_of_none_agrees_with_the_quantiles() -> None:
     assert (up["p_zero"] > 0.1).all(), "p10 is still none"
 
 
+def test_demand_in_fractions_of_a_unit_has_no_smallest_sale_of_one() -> None:
+    forecasts, sums = issue()
+    scale = [pl.col(name) * 1e-3 for name in ("mean", *LEVELS)]
+    tiny, tiny_sums = (frame.with_columns(scale) for frame in (forecasts, sums))
+    double = said({"kind": "multiply", "value": 2.0, "item": 2})
+    for whole, expected in ((False, 0.0), (True, 0.9)):
+        moved, _ = apply(tiny, tiny_sums, double, NOW, KEYS, whole=whole)
+        assert moved.filter(item=2)["p_zero"].to_list() == [expected] * 4
+
+
 def test_an_override_by_a_column_that_no_longer_names_series_speaks_of_none() -> None:
     forecasts, sums = issue()
     by_store = said({"store": "A", "kind": "multiply", "value": 2.0})

@@ -17,8 +17,9 @@ from pipelines.demand import jobs, planning
 from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.lake import Lake
 from pipelines.settings import Settings
+from pipelines.supply.jobs import replenish
 from tests.unit.demand.conftest import START, WEEKS, MadeShop, make_shop
-from tests.unit.demand.test_jobs import KEYS, Kept
+from tests.unit.demand.test_jobs import KEYS, Kept, order_shop
 
 LAST = START + 109
 NEXT = WEEKS.name(LAST + 1)
@@ -149,6 +150,22 @@ def test_a_new_model_is_told_apart_from_new_data(made: tuple[MadeShop, Settings,
     unknown = shop.lake.read("forecast_changes")
     assert unknown["from_model"].null_count() == unknown.height
     assert unknown["from_data"].to_list() == pytest.approx((unknown["mean"] - unknown["mean_before"]).to_list())
+
+
+def test_what_is_ordered_follows_what_planners_say(tmp_path: Path) -> None:
+    settings, lake, tracker = order_shop(tmp_path, backtest_origins=1, training_rows=1000)
+    jobs.build_features(settings, lake)
+    jobs.train(settings, lake, tracker)
+    expected = []
+    for _ in range(2):
+        jobs.score(settings, lake, tracker)
+        replenish(settings, lake)
+        expected.append(lake.read("replenishment").sort("store", "item"))
+        periods = issued(lake)["period"]
+        say(settings, lake, from_period=periods.min(), to_period=periods.max())
+    for column in ("demand_mean", "demand_p50", "demand_p90"):
+        twice = (expected[0][column] * 2).to_list()
+        assert expected[1][column].to_list() == pytest.approx(twice, rel=0.1), column
 
 
 @pytest.mark.parametrize(
