@@ -114,20 +114,23 @@ def newest_changes(settings: Settings, lake: Lake) -> Summary:
     """The moves of the newest issue since the one before, the largest first.
 
     Raises:
-        NotEnoughDataError: There have not been two issues yet.
+        NotEnoughDataError: There is no earlier issue, or none that reached so far.
     """
-    moves = lake.read("forecast_changes") if lake.exists("forecast_changes") else None
-    if moves is None or moves.is_empty():
+    moves = lake.read_or_empty("forecast_changes")
+    if moves.height:
+        newest = lake.read("forecasts", columns=["issued_on"])["issued_on"].max()
+        moves = moves.filter(pl.col("issued_on") == newest)
+    if moves.is_empty():
         raise NotEnoughDataError(
-            "No forecast has followed another yet.", remedy="score again once another period is over"
+            "The newest forecasts share no period with any before them.", remedy="score again once a period is over"
         )
     keys = settings.demand.series
-    moves = largest(moves.filter(pl.col("issued_on") == pl.col("issued_on").max()), keys)
-    sums = moves.select(pl.col("move", "from_data", "from_model", "from_override").sum()).row(0, named=True)
+    moves = largest(moves, keys)
+    told = [name for name in ("move", "from_data", "from_model", "from_override") if moves[name].count()]
     issues = moves.row(0, named=True)
     summary = Summary("changes", read=lake.versions(["forecast_changes"]), changed=False)
     summary.figures = {"issued_on": issues["issued_on"], "issued_before": issues["issued_before"]}
-    summary.figures |= {f"units_{name}": round(value, 3) for name, value in sums.items()}
+    summary.figures |= {f"units_{name}": round(float(moves[name].sum()), 3) for name in told}
     shown = [*keys, "period", "mean_before", "mean", "move", "from_data", "from_model", "from_override"]
     summary.tables["Largest moves of a forecast"] = moves.select(shown)
     return summary

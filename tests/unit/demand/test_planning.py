@@ -200,7 +200,7 @@ def test_what_is_not_there_cannot_be_withdrawn_nor_twice(shop: MadeShop, tmp_pat
     planning.override_withdraw(shop.settings, shop.lake, identity)
     with pytest.raises(ConfigError, match="was withdrawn at"):
         planning.override_withdraw(shop.settings, shop.lake, identity)
-    with pytest.raises(NotEnoughDataError, match="No forecast has followed"):
+    with pytest.raises(NotEnoughDataError, match="share no period"):
         planning.newest_changes(shop.settings, shop.lake)
     with pytest.raises(NotEnoughDataError, match="no demand"):
         say(shop.settings, Lake(tmp_path / "empty"))
