@@ -198,6 +198,39 @@ class Feedback(dy.Schema):
         return pl.col("kind").is_in(["csat", "nps", "complaint"])
 
 
+class Overrides(dy.Schema):
+    """What a planner says of coming periods; a null series key speaks of every value. Nothing is ever deleted.
+
+    `value` is a total a period over the series it covers (`set`), units to add to it (`add`), or a factor (`multiply`).
+    """
+
+    override_id = _text(primary_key=True)
+    at = _time(nullable=False)
+    who = _text(nullable=False)
+    why = _text(nullable=False)
+    from_period = dy.Date(nullable=False)
+    to_period = dy.Date(nullable=False)
+    kind = dy.String(nullable=False)
+    value = dy.Float64(nullable=False, min=-MOST, max=MOST, allow_inf=True)  # infinite is above MOST
+    withdrawn_at = _time(nullable=True)
+
+    @dy.rule()
+    def kind_is_set_add_or_multiply(cls) -> pl.Expr:
+        return pl.col("kind").is_in(["set", "add", "multiply"])
+
+    @dy.rule()
+    def only_add_is_below_zero(cls) -> pl.Expr:
+        return (pl.col("value") >= 0) | (pl.col("kind") == "add")
+
+    @dy.rule()
+    def from_not_after_to(cls) -> pl.Expr:
+        return pl.col("from_period") <= pl.col("to_period")
+
+    @dy.rule()
+    def withdrawn_not_before_said(cls) -> pl.Expr:
+        return pl.col("withdrawn_at").is_null() | (pl.col("withdrawn_at") >= pl.col("at"))
+
+
 # -- what Purvey keeps and decides ---------------------------------------------------------------------------------
 
 
@@ -242,12 +275,17 @@ class Quarantine(dy.Schema):
 
 
 class Forecasts(dy.Schema):
-    """Demand expected in one period; one more column a configured quantile (`p05` … `p95`)."""
+    """Demand expected in one period; one more column a configured quantile (`p05` … `p95`).
+
+    `mean` and quantiles hold what planners said (`override_id`: the last that did), `mean_model` what the model did.
+    """
 
     issued_on = dy.Date(primary_key=True)
     period = dy.Date(primary_key=True)
     horizon = dy.Int32(nullable=False, min=1)
     mean = dy.Float64(nullable=False)
+    mean_model = dy.Float64(nullable=True)
+    override_id = dy.String(nullable=True)
     p_zero = dy.Float64(nullable=True, min=0, max=1)
     members = dy.String(nullable=False)
     flags = dy.String(nullable=False)
@@ -284,6 +322,20 @@ class LeadTimeDemand(dy.Schema):
     issued_on = dy.Date(primary_key=True)
     periods = dy.Int32(primary_key=True, min=1)
     mean = dy.Float64(nullable=False)
+    model_version = _text(nullable=False)
+
+
+class ForecastChanges(dy.Schema):
+    """How far the mean of a period moved since the issue before, and why: the three reasons add up to the move."""
+
+    issued_on = dy.Date(primary_key=True)
+    period = dy.Date(primary_key=True)
+    issued_before = dy.Date(nullable=False)
+    mean_before = dy.Float64(nullable=False)
+    mean = dy.Float64(nullable=False)
+    from_data = dy.Float64(nullable=False)
+    from_model = dy.Float64(nullable=True)
+    from_override = dy.Float64(nullable=False)
     model_version = _text(nullable=False)
 
 
@@ -421,6 +473,7 @@ class Table:
         version: Layout version; raised with a migration in `pipelines.migrations`.
         keyed_by_series: Whether the shop's series columns are part of the key.
         open: Whether a shop may add columns of its own.
+        partial: Whether a row may leave series columns empty, and then speaks of every value of them.
     """
 
     name: str
@@ -429,6 +482,7 @@ class Table:
     version: int = 1
     keyed_by_series: bool = False
     open: bool = False
+    partial: bool = False
 
     def keys(self, series: tuple[str, ...] = ()) -> list[str]:
         """Key columns, the shop's series columns first where they belong to the key."""
@@ -448,7 +502,7 @@ class Table:
         for name, dtype in columns.items():
             if name in known or (name not in series and not self.open):
                 continue
-            added[name] = _column(dtype, primary_key=name in keys, nullable=name not in series)
+            added[name] = _column(dtype, primary_key=name in keys, nullable=self.partial or name not in series)
         if not added:
             return self.schema
         return types.new_class(self.schema.__name__, (self.schema,), exec_body=lambda body: body.update(added))
@@ -485,12 +539,14 @@ _ALL = (
     Table("open_supply", OpenSupply, "snapshot"),
     Table("supply_terms", SupplyTerms, "snapshot", keyed_by_series=True),
     Table("feedback", Feedback, "event"),
+    Table("overrides", Overrides, "event", partial=True),
     Table("batches", Batches, "state"),
     Table("exclusions", Exclusions, "state"),
     Table("quarantine", Quarantine, "state"),
-    Table("forecasts", Forecasts, "derived", keyed_by_series=True, open=True),
+    Table("forecasts", Forecasts, "derived", version=2, keyed_by_series=True, open=True),
     Table("forecast_drivers", ForecastDrivers, "derived", keyed_by_series=True),
     Table("lead_time_demand", LeadTimeDemand, "derived", keyed_by_series=True, open=True),
+    Table("forecast_changes", ForecastChanges, "derived", keyed_by_series=True),
     Table("customer_scores", CustomerScores, "derived", open=True),
     Table("segments", Segments, "derived"),
     Table("replenishment", Replenishment, "derived", keyed_by_series=True),

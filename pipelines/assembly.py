@@ -23,6 +23,7 @@ NEWEST_BY = {
     "forecasts": "issued_on",
     "forecast_drivers": "issued_on",
     "lead_time_demand": "issued_on",
+    "forecast_changes": "issued_on",
     "customer_scores": "as_of",
     "segments": "as_of",
     "replenishment": "as_of",
@@ -80,7 +81,7 @@ def newest(lake: Lake, table: str, column: str) -> pl.DataFrame:
     """The rows of the newest issue; earlier ones are not read."""
     rows = lake.scan(table)
     last = rows.select(pl.col(column).max()).collect().item()
-    return rows.filter(pl.col(column) == last).collect()
+    return (rows if last is None else rows.filter(pl.col(column) == last)).collect()
 
 
 def series_attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

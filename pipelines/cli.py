@@ -30,7 +30,9 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="Keys of the API.", no_args_is_help=True)
 quarantine_app = typer.Typer(help="Rows that broke a rule, kept as they came.", no_args_is_help=True)
+override_app = typer.Typer(help="What planners say of coming demand, on top of the model.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(override_app, name="override")
 app.add_typer(quarantine_app, name="quarantine")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The shop's YAML file, or the folder of a shop.yaml.")]
@@ -363,6 +365,81 @@ def quarantine_replay(config: Config = HERE, sample: Sample = False, as_json: Js
         shop.lake.migrate()
         summary = jobs.quarantine_replay(shop.settings, shop.lake)
     _print(summary, as_json)
+
+
+# -- planners ------------------------------------------------------------------------------------------------------
+
+
+@override_app.command("add")
+def override_add(
+    from_period: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first period.")],
+    to_period: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last period.")],
+    who: Annotated[str, typer.Option("--who", help="Who says it.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, in words.")],
+    series: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Which series; a key left out means every value.")
+    ] = None,
+    set_to: Annotated[float | None, typer.Option("--set", help="Their total in each period, units.")] = None,
+    add: Annotated[float | None, typer.Option("--add", help="Units more in each period; below 0, fewer.")] = None,
+    multiply: Annotated[float | None, typer.Option("--multiply", help="A factor, e.g. 1.3.")] = None,
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say what the model cannot know. It is applied on top of the forecast, and judged when the actuals are there."""
+    from pipelines.demand import planning
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = planning.override_add(
+            shop.settings,
+            shop.lake,
+            series=series or [],
+            from_period=from_period.date(),
+            to_period=to_period.date(),
+            said={"set": set_to, "add": add, "multiply": multiply},
+            who=who,
+            why=why,
+        )
+    _print(summary, as_json)
+
+
+@override_app.command("list")
+def override_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Show everything that was said, newest first."""
+    from pipelines.demand import planning
+
+    shop = _shop(config, sample, as_json)
+    _print(planning.override_list(shop.settings, shop.lake), as_json)
+
+
+@override_app.command("withdraw")
+def override_withdraw(
+    override_id: Annotated[str, typer.Argument(help="An override, as `override list` names it.")],
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Take an override back: it counts no more from now on, and stays on record."""
+    from pipelines.demand import planning
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = planning.override_withdraw(shop.settings, shop.lake, override_id)
+    _print(summary, as_json)
+
+
+@app.command()
+def changes(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Show how far the newest forecasts moved since the issue before, and why: data, model or planners."""
+    from pipelines.demand import planning
+
+    shop = _shop(config, sample, as_json)
+    _print(planning.newest_changes(shop.settings, shop.lake), as_json)
 
 
 # -- keeping -------------------------------------------------------------------------------------------------------

@@ -10,4 +10,14 @@ from collections.abc import Callable
 
 import polars as pl
 
-MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {}
+
+def _with_overrides(forecasts: pl.LazyFrame) -> pl.LazyFrame:
+    """Room for what planners say; nobody knows any more what was said of earlier issues."""
+    known = forecasts.collect_schema().names()
+    added = {"mean_model": pl.Float64, "override_id": pl.String}
+    return forecasts.with_columns(
+        pl.lit(None, dtype=dtype).alias(name) for name, dtype in added.items() if name not in known
+    )
+
+
+MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {"forecasts": [_with_overrides]}

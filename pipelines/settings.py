@@ -33,6 +33,7 @@ InputTable = Literal[
     "open_supply",
     "supply_terms",
     "feedback",
+    "overrides",
 ]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]

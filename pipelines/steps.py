@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
 INPUTS = ("order_lines", "demand", "series", "products", "locations", "customers", "contracts", "covariates")
-SCORED = ("forecasts", "forecast_drivers", "lead_time_demand", "customer_scores", "segments", "replenishment")
+SCORED = (
+    "forecasts",
+    "forecast_drivers",
+    "forecast_changes",
+    "lead_time_demand",
+    "customer_scores",
+    "segments",
+    "replenishment",
+)
 
 # Settings that can change any result, and what a source says about the meaning of its columns (where its files are
 # does not matter: what is in them is seen in the versions of the tables).
@@ -184,7 +192,7 @@ STEPS: tuple[Step, ...] = (
         "score demand",
         _score_demand,
         lambda settings: settings.forecasts_demand,
-        reads=("demand", "demand_revisions", "series", "products", "locations", "covariates"),
+        reads=("demand", "demand_revisions", "series", "products", "locations", "covariates", "overrides"),
         sections=("demand",),
         models=("demand",),
         made=_tables("forecasts"),

@@ -276,6 +276,14 @@ class Tracker:
         """
         return self._files(name, alias) / "model"
 
+    def version_folder(self, name: str, version: str) -> Path:
+        """The files that `to_dir` wrote, of one version.
+
+        Raises:
+            TrackingError: There is no such version any more, or its files are gone.
+        """
+        return self._download(name, version) / "model"
+
     def example(self, name: str, alias: str = CHAMPION) -> pl.DataFrame:
         """A few rows the model was registered with, in the types its signature takes: for a first try in a notebook.
 
@@ -311,10 +319,14 @@ class Tracker:
     def _files(self, name: str, alias: str) -> Path:
         with understood(self.uri), quiet():
             version = self._aliases(name).get(alias)
-            if version is None:
-                raise TrackingError(
-                    f"There is no {alias} of model {name}.", remedy="run `purvey train`, or `purvey run` for everything"
-                )
+        if version is None:
+            raise TrackingError(
+                f"There is no {alias} of model {name}.", remedy="run `purvey train`, or `purvey run` for everything"
+            )
+        return self._download(name, version)
+
+    def _download(self, name: str, version: str) -> Path:
+        with understood(self.uri), quiet():
             from mlflow.artifacts import download_artifacts
 
             place = self._client.get_model_version_download_uri(name, version)

@@ -40,6 +40,11 @@ class Held:
         self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
         self._only: dict[tuple[str, str], Any] = {}
         self.forecasts = forecasts_by_series(self._tables, self.series)
+        if "forecast_changes" in self._tables:
+            moves, move = self._tables["forecast_changes"], (pl.col("mean") - pl.col("mean_before")).abs()
+            self._tables["forecast_changes"] = moves.sort(
+                move, *self.series, "period", descending=[True, *(False for _ in self.series), False]
+            )
         if "customer_scores" in self._tables:
             scores = self._tables["customer_scores"]
             self._tables["customer_scores"] = scores.sort(
@@ -182,13 +187,18 @@ def forecasts_by_series(tables: dict[str, pl.DataFrame], keys: list[str]) -> pl.
         keys: The shop's series columns.
 
     Returns:
-        Columns: keys, attributes (struct, where the series table has some), issued_on, periods, mean, quantiles
-        (struct of lists), p_zero, flags, model_version. None when there are no forecasts.
+        Columns: keys, attributes (struct, where the series table has some), issued_on, periods, mean, mean_model,
+        overrides (those that moved it), quantiles (struct of lists), p_zero, flags, model_version.
+        None when there are no forecasts.
     """
     if "forecasts" not in tables:
         return None
     forecasts = tables["forecasts"]
     quantiles = [name for name in forecasts.columns if quantile_of(name) is not None]
+    planned = {
+        "mean_model": pl.col("mean_model").round(_DECIMALS),
+        "overrides": pl.col("override_id").drop_nulls().unique(maintain_order=True),
+    }
     rows = (
         forecasts.sort([*keys, "period"])
         .group_by(keys, maintain_order=True)
@@ -196,6 +206,7 @@ def forecasts_by_series(tables: dict[str, pl.DataFrame], keys: list[str]) -> pl.
             pl.col("issued_on").first(),
             periods=pl.col("period"),
             mean=pl.col("mean").round(_DECIMALS),
+            **(planned if "override_id" in forecasts.columns else {}),  # not in releases of an older program
             **{name: pl.col(name).round(_DECIMALS) for name in quantiles},
             p_zero=pl.col("p_zero").round(_DECIMALS),
             flags=pl.col("flags").filter(pl.col("flags") != "").str.split(",").explode().unique(maintain_order=True),

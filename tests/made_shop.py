@@ -104,6 +104,8 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         pl.col("period").cast(pl.Date),
         "horizon",
         mean=pl.col("level") * 1.05,
+        mean_model=pl.col("level") * 1.05,
+        override_id=pl.lit(None, dtype=pl.String),
         p_zero=pl.lit(0.02),
         members=pl.lit("boosting,seasonal_naive"),
         flags=pl.when(pl.col("product_id") == PRODUCTS[0]).then(pl.lit("cold_start,obsolete")).otherwise(pl.lit("")),
@@ -131,6 +133,18 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         "model_version",
         *spread,
     )
+    changes = forecasts.filter(pl.col("horizon") < 8).select(
+        "product_id",
+        "period",
+        "issued_on",
+        pl.lit(ISSUED_ON - timedelta(days=7)).alias("issued_before"),
+        (pl.col("mean") * 0.9).alias("mean_before"),
+        "mean",
+        from_data=pl.col("mean") * 0.1,
+        from_model=pl.lit(None, dtype=pl.Float64),
+        from_override=pl.lit(0.0),
+        model_version="model_version",
+    )
     weeks = [ISSUED_ON - timedelta(days=7 * back) for back in range(104, 0, -1)]
     wave = 1 + 0.35 * np.sin(np.arange(104) / 8.3) + 0.15 * chance.random(104)
     history = products.join(pl.DataFrame({"period": weeks, "wave": wave}), how="cross").select(
@@ -139,8 +153,14 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
     series = pl.DataFrame(
         {"product_id": PRODUCTS, "description": [HOSTILE_DESCRIPTION, *(f"TEA TOWEL No {n}" for n in range(1, 60))]}
     )
-    tables = {"forecasts": forecasts, "forecast_drivers": drivers}
-    return tables | {"lead_time_demand": lead_time, "history": history, "series": series}
+    return {
+        "forecasts": forecasts,
+        "forecast_drivers": drivers,
+        "forecast_changes": changes,
+        "lead_time_demand": lead_time,
+        "history": history,
+        "series": series,
+    }
 
 
 def _customers(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame]:

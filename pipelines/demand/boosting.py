@@ -1,7 +1,7 @@
 """Global gradient-boosted trees: one model for the mean and one an anchor quantile, on shared bins.
 
 Direct: the horizon is a feature, every row carries what is known of its own target period. The target is demand in
-units of the series' scale; rows weigh with its square root, which with Tweedie power 1.5 makes errors count as if the
+units of the series' scale; rows weigh with its square root, X
 target were in units (the Tweedie deviance of power p scales with s^(2 − p)).
 """
 
@@ -112,7 +112,7 @@ class Boosting:
             categorical_feature=[name for name in categorical if name in features],
             params=parameters,
         ).construct()
-        tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.5}
+        tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.3}
         plans = [((tweedie if target.any() else {"objective": "l2"}), grow.trees)]
         for anchor in ANCHORS:
             faster = {"objective": "quantile", "alpha": anchor, "learning_rate": 2 * grow.learning_rate}

@@ -43,7 +43,7 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
             raise ConfigError("A column of demand.series is not in the demand table.", file="demand", column=key)
     if demand["quantity"].null_count() == demand.height:
         raise NotEnoughDataError("There is no known demand in the lake.", remedy="run `purvey ingest` first")
-    grid = _grid(settings, demand)
+    grid = grid_of(settings, demand)
     named = [source for source in settings.sources if source.table == "covariates"]
     return Panel.build(
         demand,
@@ -110,7 +110,12 @@ def _tables(settings: Settings, lake: Lake, fresh: bool) -> tuple[pl.DataFrame, 
     return lake.read("demand"), lake.read("demand_revisions") if lake.exists("demand_revisions") else None
 
 
-def _grid(settings: Settings, demand: pl.DataFrame) -> Grid:
+def grid_of(settings: Settings, demand: pl.DataFrame) -> Grid:
+    """The grid of a shop's periods.
+
+    Raises:
+        DataError: A period does not lie on the grid of the others.
+    """
     if not settings.has("demand"):
         return Grid.starting_monday(settings.demand.frequency)
     grid = Grid.from_labels(settings.demand.frequency, demand["period"], settings.demand.period_label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from pipelines.demand.inputs import READ, demand_from_lines, one_series, open_pa
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins, forecast_rows
 from pipelines.demand.outputs import decide, explained, largest, named
+from pipelines.demand.overrides import apply
 from pipelines.demand.report import evaluation_rows, tables_of
+from pipelines.demand.vintages import changes
 from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
@@ -100,7 +102,9 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 
 
 def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
-    """Write `forecasts`, their drivers and `lead_time_demand` of the champion from the last whole period.
+    """Write `forecasts` of the champion from the last whole period, with what planners said, and all beside them.
+
+    That is their drivers, `lead_time_demand`, and in `forecast_changes` what moved since the issue before, and why.
 
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
@@ -112,20 +116,30 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         rows = _rows(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
+        said = lake.read("overrides") if lake.exists("overrides") else None
+        keys = settings.demand.series
+        forecasts, lead_time = apply(forecasts, lead_time, said, datetime.now(UTC), keys, whole=model.whole)
         advance()
         most = largest(forecasts, settings.demand.series, settings.demand.explained_series)
         drivers = explained(model.trees, rows, most, panel)
         advance()
         issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
-        issue = {"forecasts": forecasts, "forecast_drivers": drivers, "lead_time_demand": lead_time}
-        changed = [_issue(lake, name, frame.with_columns(**stamp), issued_on) for name, frame in issue.items()]
+        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
+        moves, notes = _moves(settings, lake, tracker, panel, forecasts)
+        issue = {
+            "forecasts": forecasts,
+            "forecast_drivers": drivers.with_columns(**stamp),
+            "lead_time_demand": lead_time,
+            "forecast_changes": moves,
+        }
+        changed = [_issue(lake, table, frame, issued_on) for table, frame in issue.items()]
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
         "score demand",
-        read=lake.versions(READ),
-        wrote={name: frame.height for name, frame in issue.items()},
+        read=lake.versions((*READ, "overrides")),
+        wrote={table: frame.height for table, frame in issue.items() if frame.height},
         figures={
             "model_version": champion.version,
             "last_known_period": panel.grid.name(panel.last),
@@ -134,7 +148,9 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "cold_start": int(flags.str.contains("cold_start").sum()),
             "obsolete": int(flags.str.contains("obsolete").sum()),
             "units_expected": round(float(forecasts["mean"].sum()), 1),
+            "overridden": forecasts["override_id"].count(),
         },
+        notes=notes,
         changed=any(changed),
     )
 
@@ -296,6 +312,46 @@ def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool
         if issues.filter(pl.col("issued_on") > issued_on).height:
             lake.replace(table, issues.filter(pl.col("issued_on") <= issued_on))
     return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
+
+
+def _moves(
+    settings: Settings, lake: Lake, tracker: Tracker, panel: Panel, forecasts: pl.DataFrame
+) -> tuple[pl.DataFrame, list[str]]:
+    """How far this issue moved from the one before, and what has to be said about it."""
+    keys = settings.demand.series
+    before = _issue_before(lake, forecasts)
+    former = before["model_version"][0] if before.height else None
+    if former in (None, forecasts["model_version"].item(0)):
+        return changes(before, forecasts, keys), []
+    try:
+        model = _former_model(tracker, former)
+        today, _ = decide(model, _rows(settings, panel, model), panel, settings)
+    except TrackingError as error:
+        note = f"What model {former} would say today is not known: {error.message} Its part is told as new data."
+        return changes(before, forecasts, keys), [note]
+    return changes(before, forecasts, keys, today), []
+
+
+def _issue_before(lake: Lake, forecasts: pl.DataFrame) -> pl.DataFrame:
+    """The newest earlier issue; empty where there is none, or none whose series were named alike."""
+    earlier = lake.scan("forecasts") if lake.exists("forecasts") else forecasts.clear().lazy()
+    if not set(forecasts.columns) <= set(earlier.collect_schema()):
+        return forecasts.clear()
+    earlier = earlier.filter(pl.col("issued_on") < forecasts["issued_on"].item(0))
+    return earlier.filter(pl.col("issued_on") == pl.col("issued_on").max()).collect()
+
+
+def _former_model(tracker: Tracker, version: str) -> DemandModel:
+    """A model of an earlier issue.
+
+    Raises:
+        TrackingError: It is gone, or written in a way this program no longer reads.
+    """
+    folder = tracker.version_folder("demand", version)
+    try:
+        return DemandModel.from_dir(folder)
+    except Exception as error:
+        raise TrackingError(f"Its files cannot be read any more: {error!r}.", file=folder) from error
 
 
 def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:

@@ -84,7 +84,17 @@ def _merge(settings: Settings, lake: Lake, one: Taken, now: datetime) -> Written
     rows = _last_of_each(frames, keys)
     if table == "demand" and lake.exists(table):
         rows = _revised(settings, lake, rows, keys, now)
+    if table == "overrides" and lake.exists(table):
+        rows = _still_withdrawn(rows, lake.read(table, columns=[*keys, "withdrawn_at"]), keys)
     return lake.merge(table, rows, keys)
+
+
+def _still_withdrawn(rows: pl.DataFrame, held: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """What was taken back stays so, although the file that first said it comes again."""
+    known = rows.join(held, on=keys, how="left", maintain_order="left", suffix="_held")
+    return known.with_columns(pl.coalesce("withdrawn_at", "withdrawn_at_held").alias("withdrawn_at")).select(
+        rows.columns
+    )
 
 
 def _revised(settings: Settings, lake: Lake, rows: pl.DataFrame, keys: list[str], now: datetime) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from features.tables import TABLES, Table
 from pipelines.ingest.sources import ROW
 
 REASONS = {ROW: pl.Int64(), "reason": pl.String()}
-_HAPPENS = {"order_lines": "ordered_at", "demand": "period", "feedback": "at", "stock": "as_of"}
+_HAPPENS = {"order_lines": "ordered_at", "demand": "period", "feedback": "at", "stock": "as_of", "overrides": "at"}
 _ALLOWED_AHEAD = timedelta(days=1)
 _IN_WORDS = {
     "kind_is_sale_or_return": "kind '{kind}' is neither sale nor return",
@@ -29,6 +29,10 @@ _IN_WORDS = {
     "delivered_not_before_ordered": "delivered_on {delivered_on} is before ordered_at {ordered_at}",
     "ended_not_before_started": "ended_on {ended_on} is before started_on {started_on}",
     "moq_not_above_maximum": "moq {moq} is above maximum {maximum}",
+    "kind_is_set_add_or_multiply": "kind '{kind}' is none of set, add, multiply",
+    "only_add_is_below_zero": "value {value} is below 0, which only an 'add' may be",
+    "from_not_after_to": "from_period {from_period} is after to_period {to_period}",
+    "withdrawn_not_before_said": "withdrawn_at {withdrawn_at} is before at {at}",
     "kind_is_known": "kind '{kind}' is none of csat, nps, complaint",
 }
 _BOUNDS = {

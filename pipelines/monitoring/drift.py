@@ -162,6 +162,10 @@ def _issues(lake: Lake, table: str, issued: str, columns: Sequence[str], setting
     issues = rows[issued].unique().sort(descending=True)
     if issues.len() < 2:
         return None
+    if "override_id" in rows.columns:  # what planners said is no drift
+        rows = rows.with_columns(
+            mean=pl.coalesce("mean_model", "mean"), p_zero=pl.when(pl.col("override_id").is_null()).then("p_zero")
+        )
     known = [column for column in columns if column in rows.columns]
     newest, before = (rows.filter(pl.col(issued) == issue).sort(rows.columns[:3]).select(known) for issue in issues[:2])
     return compare(table, newest, before, settings, f"{table} of {issues[0]} against those of {issues[1]}")

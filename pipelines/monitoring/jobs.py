@@ -11,7 +11,7 @@ from features.tables import TABLES
 from pipelines.lake import Lake
 from pipelines.monitoring import report
 from pipelines.monitoring.drift import Comparison, comparisons
-from pipelines.monitoring.performance import ALL, realised
+from pipelines.monitoring.performance import ALL, OVERRIDDEN, realised
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
 
@@ -57,7 +57,8 @@ def _watch_data(settings: Settings, lake: Lake, summary: Summary) -> None:
 
 def _judge_forecasts(settings: Settings, lake: Lake, summary: Summary) -> None:
     revisions = lake.read("demand_revisions") if lake.exists("demand_revisions") else None
-    performance = realised(lake.read("forecasts"), lake.read("demand"), revisions, settings.demand.series)
+    overrides = lake.read("overrides") if lake.exists("overrides") else None
+    performance = realised(lake.read("forecasts"), lake.read("demand"), revisions, settings.demand.series, overrides)
     if performance.is_empty():
         summary.notes.append(
             "Realised accuracy: no forecast has come due yet; run this again once a forecast period is over."
@@ -69,6 +70,11 @@ def _judge_forecasts(settings: Settings, lake: Lake, summary: Summary) -> None:
     summary.tables["Forecasts that came due"] = overall.pivot(
         "metric", index=["issued_on", "cells"], values="value"
     ).sort("issued_on")
+    by_planners = performance.filter(pl.col("slice").str.starts_with(OVERRIDDEN))
+    if by_planners.height:
+        summary.tables["What overrides added"] = by_planners.pivot(
+            "metric", index=["issued_on", "slice", "cells"], values="value"
+        ).sort("issued_on", "slice")
 
 
 def _page(folder: Path, comparison: Comparison) -> Path:

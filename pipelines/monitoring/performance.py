@@ -3,6 +3,9 @@
 Only pairs of forecast and actual that both exist count (a cell); a cell with nothing available is no demand and is left
 out. Beside each figure of the forecast stands that of the naive one on the same cells: the last value known when the
 forecast was issued (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 5.2).
+
+Where planners overrode a forecast, its mean stands beside the model's own: the forecast value added of that step
+(Gilliland 2010, The Business Forecasting Deal, chapter 4).
 """
 
 from __future__ import annotations
@@ -16,23 +19,31 @@ from features.tables import TABLES, quantile_of
 
 CAPABILITY = "demand"
 ALL = "all"
+OVERRIDDEN = "overridden"
 
 
 def realised(
-    forecasts: pl.DataFrame, demand: pl.DataFrame, revisions: pl.DataFrame | None, series: list[str]
+    forecasts: pl.DataFrame,
+    demand: pl.DataFrame,
+    revisions: pl.DataFrame | None,
+    series: list[str],
+    overrides: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Accuracy of every issue that has something to be judged by, overall and by horizon.
+    """Accuracy of every issue that has something to be judged by, overall and by horizon; what overrides added to it.
 
     Args:
         forecasts: Rows of the `forecasts` table, any number of issues.
         demand: Rows of the `demand` table.
         revisions: Rows of `demand_revisions`, where the shop has them.
         series: Series key columns.
+        overrides: Rows of `overrides`, where the shop has them: who said what.
 
     Returns:
         Rows of the `performance` table. Per issue and slice (`all`, `horizon=1` …): `wape` of the median, `bias_share`
         of the mean (positive: too high), `coverage_NN` of the widest central interval, `pinball` (mean over quantiles
-        and cells, in units), and `wape_naive`; `cells` says on how many pairs.
+        and cells, in units), and `wape_naive`; `cells` says on how many pairs. On the cells that planners spoke of
+        (slices `overridden` and `overridden by WHO`, the last who did): `wape_of_mean`, `wape_of_model_mean` and
+        `override_value_added`, the latter less the former: above zero, the override was right to be made.
     """
     cells = matched(forecasts, demand, revisions, series)
     empty = TABLES["performance"].schema.create_empty()
@@ -45,10 +56,12 @@ def realised(
             cells.with_columns(slice=pl.format("horizon={}", "horizon")),
         ]
     )
-    figures = slices.group_by(by).agg(
-        *_figures(forecasts.columns), cells=pl.len().cast(pl.Int64), model_version=pl.col("model_version").max()
+    rows = pl.concat(
+        [
+            _judged(slices, by, _figures(forecasts.columns)),
+            *([] if overrides is None else [_judged(_overridden(cells, overrides), by, _value_added())]),
+        ]
     )
-    rows = figures.unpivot(index=[*by, "cells", "model_version"], variable_name="metric", value_name="value")
     return rows.with_columns(capability=pl.lit(CAPABILITY)).select(empty.columns).cast(empty.schema).sort(*by, "metric")
 
 
@@ -72,6 +85,29 @@ def matched(
     return cells.join(pl.concat(naive), on=[*series, "issued_on"], how="left").with_columns(
         pl.col("naive").fill_null(0.0)  # a series not yet seen has sold nothing yet
     )
+
+
+def _judged(cells: pl.DataFrame, by: list[str], figures: list[pl.Expr]) -> pl.DataFrame:
+    """Figures of each slice, one a row."""
+    wide = cells.group_by(by).agg(*figures, cells=pl.len().cast(pl.Int64), model_version=pl.col("model_version").max())
+    return wide.unpivot(index=[*by, "cells", "model_version"], variable_name="metric", value_name="value")
+
+
+def _overridden(cells: pl.DataFrame, overrides: pl.DataFrame) -> pl.DataFrame:
+    """The cells that planners spoke of: once in all, once by the last who did."""
+    spoken_of = cells.join(overrides.select("override_id", "who"), on="override_id", how="inner")
+    slices = (pl.lit(OVERRIDDEN), pl.format(f"{OVERRIDDEN} by {{}}", "who"))
+    return pl.concat([spoken_of.with_columns(slice=one) for one in slices])
+
+
+def _value_added() -> list[pl.Expr]:
+    total = pl.col("actual").abs().sum()
+    after, before = ((pl.col(name) - pl.col("actual")).abs().sum() for name in ("mean", "mean_model"))
+    return [
+        pl.when(total > 0).then(after / total).alias("wape_of_mean"),
+        pl.when(total > 0).then(before / total).alias("wape_of_model_mean"),
+        pl.when(total > 0).then((before - after) / total).alias("override_value_added"),
+    ]
 
 
 def _figures(columns: list[str]) -> list[pl.Expr]:

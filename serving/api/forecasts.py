@@ -22,6 +22,8 @@ class Forecast(BaseModel):
     issued_on: date
     periods: list[date]
     mean: list[float]
+    mean_model: list[float | None] | None = None
+    overrides: list[str] | None = None
     quantiles: dict[str, list[float]] | None
     p_zero: list[float | None]
     flags: list[str]
@@ -33,6 +35,28 @@ class Forecasts(Page):
     """A page of forecasts, one item a series."""
 
     items: list[Forecast]
+
+
+class Change(BaseModel):
+    """How far the mean of one period moved since the issue before, and why; one more field a series column."""
+
+    model_config = ConfigDict(extra="allow")
+
+    issued_on: date
+    issued_before: date
+    period: date
+    mean_before: float
+    mean: float
+    from_data: float
+    from_model: float | None
+    from_override: float
+    model_version: str
+
+
+class Changes(Page):
+    """A page of changes, the largest first."""
+
+    items: list[Change]
 
 
 def routes(series: list[str]) -> APIRouter:
@@ -54,7 +78,8 @@ def routes(series: list[str]) -> APIRouter:
     async def list_forecasts(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
         """One item a series. Name series by their key columns; repeat a parameter to ask for several.
 
-        CSV has one row a series and period and needs the scope lists:export.
+        `overrides` name what planners put on top of `mean_model`. CSV has one row a series and period and needs the
+        scope lists:export.
         """
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
@@ -73,14 +98,43 @@ def routes(series: list[str]) -> APIRouter:
             model_version=held.only("forecasts", "model_version"),
         )
 
+    @router.get(
+        "/v1/forecasts/changes",
+        summary="What moved since the issue before",
+        responses=with_csv(documented(Changes, _example_of_changes(series)), _example_csv_of_changes(series))
+        | responses("not-found", "not-in-this-shop", "cursor-expired"),
+        response_model=Changes,
+    )
+    async def list_changes(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
+        """One item a series and period, the largest move first.
+
+        mean = mean_before + from_data + from_model + from_override. `from_model` is null where the former model could
+        not be asked any more: its part is in `from_data`. CSV needs the scope lists:export.
+        """
+        held: Held = request.app.state.store.now()
+        given = asked.model_dump()  # type: ignore[attr-defined]
+        rows = _rows(
+            held.table("forecast_changes"), {column: given[column] for column in series}, "change of a forecast"
+        )
+        if wants_csv(request, given["format"]):
+            return csv(held, rows, "forecast-changes")
+        items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
+        return answer(
+            request,
+            held,
+            paging | {"items": items.to_dicts()},
+            as_of=held.only("forecast_changes", "issued_on"),
+            model_version=held.only("forecast_changes", "model_version"),
+        )
+
     return router
 
 
-def _rows(forecasts: pl.DataFrame, chosen: dict[str, list[str]]) -> pl.DataFrame:
+def _rows(forecasts: pl.DataFrame, chosen: dict[str, list[str]], what: str = "forecast") -> pl.DataFrame:
     rows = matching(forecasts, chosen)
     if rows.is_empty() and any(chosen.values()):
         named = ", ".join(f"{column} {'|'.join(values)[:MOST_LETTERS]}" for column, values in chosen.items() if values)
-        raise Problem("not-found", f"There is no forecast for {named}.")
+        raise Problem("not-found", f"There is no {what} for {named}.")
     return rows
 
 
@@ -95,6 +149,8 @@ def _example(series: list[str]) -> dict[str, Any]:
         "issued_on": "2011-12-05",
         "periods": ["2011-12-05", "2011-12-12"],
         "mean": [412.6, 371.2],
+        "mean_model": [412.6, 330.2],
+        "overrides": ["5c1d9e0a"],
         "quantiles": {"p10": [240.0, 206.5], "p50": [396.1, 352.8], "p90": [604.7, 561.0]},
         "p_zero": [0.01, 0.02],
         "flags": [],
@@ -102,3 +158,24 @@ def _example(series: list[str]) -> dict[str, Any]:
         "attributes": {"description": "WHITE HANGING HEART T-LIGHT HOLDER"},
     }
     return {"as_of": "2011-12-05", "model_version": "3", "total": 812, "next": NEXT, "items": [item]}
+
+
+def _example_of_changes(series: list[str]) -> dict[str, Any]:
+    item = example_keys(series) | {
+        "issued_on": "2011-12-05",
+        "issued_before": "2011-11-28",
+        "period": "2011-12-12",
+        "mean_before": 334.1,
+        "mean": 371.2,
+        "from_data": -12.4,
+        "from_model": 8.5,
+        "from_override": 41.0,
+        "model_version": "3",
+    }
+    return {"as_of": "2011-12-05", "model_version": "3", "total": 5684, "next": NEXT, "items": [item]}
+
+
+def _example_csv_of_changes(series: list[str]) -> str:
+    keys = example_keys(series)
+    columns = [*keys, "period", "mean_before", "mean", "from_data", "from_model", "from_override"]
+    return f"{','.join(columns)}\n{','.join(keys.values())},2011-12-12,334.1,371.2,-12.4,8.5,41.0\n"

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import yaml
 
+from pipelines.demand.planning import override_withdraw
 from pipelines.errors import DataError, SourceError
 from pipelines.ingest import jobs
 from pipelines.lake import Lake
@@ -372,3 +373,46 @@ def test_the_message_about_bad_rows_tells_every_kind(tmp_path: Path) -> None:
     assert "3 of 3 rows of this file break the rules of order_lines" in str(caught.value)
     assert "2 as row 1: quantity 'x' is not a number" in str(caught.value)
     assert "1 as row 3: ordered_at 'never' is not a time" in str(caught.value)
+
+
+OVERRIDES = """override_id,at,who,why,store,from_period,to_period,kind,value
+1,2024-01-02 09:00,anna,TV campaign,A,2024-01-08,2024-01-15,multiply,1.3
+2,2024-01-02 10:00,bert,stock-taking,,2024-01-08,2024-01-08,set,0
+3,2024-01-02 11:00,carl,,A,2024-01-08,2024-01-08,set,1
+4,2024-01-02 11:00,carl,a slip,A,2024-01-15,2024-01-08,set,1
+5,2024-01-02 11:00,carl,a slip,A,2024-01-08,2024-01-15,set,-1
+6,2024-01-02 11:00,carl,fewer,A,2024-01-08,2024-01-15,add,-1
+7,2024-01-02 11:00,carl,a slip,A,2024-01-08,2024-01-15,double,2
+8,2999-01-02 11:00,carl,a slip,A,2024-01-08,2024-01-15,add,2
+"""
+
+
+def test_overrides_may_come_as_a_file_and_leave_keys_open(tmp_path: Path) -> None:
+    (tmp_path / "overrides.csv").write_text(OVERRIDES)
+    source = {"table": "overrides", "format": "csv", "path": "overrides.csv"}
+    demand = {"series": ["store", "item_id"]}
+    settings, lake = shop(tmp_path, source, demand=demand, ingest={"max_bad_share": 0.9})
+    jobs.ingest(settings, lake)
+    rows = lake.read("overrides").sort("override_id")
+    assert rows.select("override_id", "store", "kind", "value").rows() == [
+        ("1", "A", "multiply", 1.3),
+        ("2", None, "set", 0.0),
+        ("6", "A", "add", -1.0),
+    ]
+    assert rows["withdrawn_at"].null_count() == 3
+    reasons = lake.read("quarantine").sort("source_row")["rules"].to_list()
+    expected = ["why is missing", "is after to_period", "only an 'add' may be", "none of set, add", "in the future"]
+    assert all(words in reason for words, reason in zip(expected, reasons, strict=True)), reasons
+
+
+def test_a_withdrawn_override_stays_so_when_its_file_grows(tmp_path: Path) -> None:
+    head, first, second = OVERRIDES.splitlines()[:3]
+    (tmp_path / "overrides.csv").write_text(f"{head}\n{first}\n")
+    source = {"table": "overrides", "format": "csv", "path": "overrides.csv"}
+    settings, lake = shop(tmp_path, source, demand={"series": ["store"]})
+    jobs.ingest(settings, lake)
+    override_withdraw(settings, lake, "1")
+    before = lake.read("overrides")["withdrawn_at"].item()
+    (tmp_path / "overrides.csv").write_text(f"{head}\n{first}\n{second}\n")
+    jobs.ingest(settings, lake)
+    assert lake.read("overrides").sort("override_id")["withdrawn_at"].to_list() == [before, None]

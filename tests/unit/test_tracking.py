@@ -195,6 +195,17 @@ def test_a_model_that_does_not_load_is_not_registered(home: Path, tmp_path: Path
     assert tracker.models()["version"].to_list() == ["2", "1"]
 
 
+def test_every_version_can_be_had_by_its_number(home: Path) -> None:
+    tracker = Tracker(shop(home))
+    factors = {
+        version: json.loads((tracker.version_folder("demand", version) / "model.json").read_text())["factor"]
+        for version in ("1", "2")
+    }
+    assert factors == {"1": 2.0, "2": 3.0}
+    with pytest.raises(TrackingError, match="9"):
+        tracker.version_folder("demand", "9")
+
+
 def test_a_missing_model_is_named_with_a_remedy(home: Path) -> None:
     tracker = Tracker(shop(home))
     assert tracker.champion("churn") is None

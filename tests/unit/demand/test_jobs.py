@@ -61,6 +61,9 @@ class Kept:
     def model_folder(self, name, alias="champion"):
         return self.folder / self.promoted
 
+    def version_folder(self, name, version):
+        return self.folder / version
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:

@@ -158,6 +158,28 @@ def test_a_shop_with_demand_alone_is_watched(tmp_path: Path) -> None:
     assert TABLES["drift"].schema.is_valid(lake.read("drift"))
 
 
+def test_what_planners_said_is_no_drift_of_forecasts(tmp_path: Path) -> None:
+    draw = np.random.default_rng(6)
+    issue = pl.DataFrame({"product_id": [f"p{i}" for i in range(400)], "mean_model": draw.gamma(2, 5, 400)})
+    issue = issue.with_columns(
+        period=pl.date(2024, 5, 6), horizon=pl.lit(1, dtype=pl.Int32), mean="mean_model", p_zero=0.2
+    ).with_columns(override_id=pl.lit(None, dtype=pl.String))
+    overridden = issue.with_columns(mean=pl.col("mean") * 50, override_id=pl.lit("1"), p_zero=0.0)
+    overridden = overridden.with_columns(
+        pl.when(pl.int_range(pl.len()) < 300).then(pl.col(name)).otherwise(issue[name]).alias(name)
+        for name in ("mean", "p_zero", "override_id")
+    )
+    statuses_of = {}
+    for moved in (overridden, issue.with_columns(pl.col("mean_model", "mean") * 50)):
+        lake = Lake(tmp_path / str(len(statuses_of)))
+        issues = [issue.with_columns(issued_on=pl.date(2024, 4, 29)), moved.with_columns(issued_on=pl.date(2024, 5, 6))]
+        lake.append("forecasts", pl.concat(frame.select(sorted(frame.columns)) for frame in issues))
+        (found,) = comparisons(shop(tmp_path, "demand"), lake)
+        statuses_of[len(statuses_of)] = found.current["mean"].mean() == pytest.approx(found.reference["mean"].mean())
+        assert set(found.current["p_zero"].drop_nulls()) == {0.2}
+    assert statuses_of == {0: True, 1: False}
+
+
 def test_contracts_are_compared_with_the_ingest_before(tmp_path: Path) -> None:
     draw = np.random.default_rng(6)
     contracts = pl.DataFrame(

@@ -71,6 +71,42 @@ def test_the_figures_are_those_worked_out_by_hand() -> None:
     assert TABLES["performance"].schema.is_valid(rows)
 
 
+def test_overrides_are_judged_against_the_model_they_moved(tmp_path: Path) -> None:
+    """Cells as above: a week 3: 10, a week 4: 20, b week 3: 10. The model's means were 10, 10 and 8."""
+    moved = FORECASTS.with_columns(
+        mean=pl.Series([10.0, 18.0, 4.0, 4.0]),
+        mean_model=pl.Series([10.0, 10.0, 8.0, 4.0]),
+        override_id=pl.Series([None, "1", "2", None], dtype=pl.String),
+    )
+    overrides = pl.DataFrame({"override_id": ["1", "2", "3"], "who": ["anna", "bert", "anna"]})
+    rows = realised(moved, DEMAND, REVISIONS, ["product_id"], overrides)
+    # anna: 18 for 10 where 20 came; bert: 4 for 8 where 10 came
+    assert figures(rows, "overridden by anna") == {
+        "wape_of_mean": 2 / 20,
+        "wape_of_model_mean": 10 / 20,
+        "override_value_added": 8 / 20,
+    }
+    assert figures(rows, "overridden by bert")["override_value_added"] == pytest.approx((2 - 6) / 10)
+    assert figures(rows, "overridden") == {
+        "wape_of_mean": pytest.approx((2 + 6) / 30),
+        "wape_of_model_mean": pytest.approx((10 + 2) / 30),
+        "override_value_added": pytest.approx(4 / 30),
+    }
+    assert rows.filter(pl.col("slice") == "overridden")["cells"].unique().to_list() == [2]
+    assert figures(rows, "all").keys() == figures(realised(FORECASTS, DEMAND, REVISIONS, ["product_id"]), "all").keys()
+    assert TABLES["performance"].schema.is_valid(rows)
+    lake = Lake(tmp_path / "lake")
+    for table, frame in (("forecasts", moved), ("demand", DEMAND), ("demand_revisions", REVISIONS)):
+        lake.append(table, frame)
+    lake.append("overrides", overrides)
+    settings = Settings(shop="due", data_dir=str(tmp_path), sources=[{"table": "demand", "path": "none.parquet"}])
+    assert monitor(settings, lake).tables["What overrides added"]["slice"].to_list() == [
+        "overridden",
+        "overridden by anna",
+        "overridden by bert",
+    ]
+
+
 def test_a_period_without_stock_is_not_judged() -> None:
     available = DEMAND.with_columns(
         available=pl.when((pl.col("product_id") == "b") & (pl.col("period") == WEEK[3])).then(0.0).otherwise(1.0)

@@ -112,6 +112,17 @@ def test_a_newer_layout_is_refused(lake):
         lake.migrate()
 
 
+def test_forecasts_from_before_planners_were_heard_get_room_for_what_they_say(lake):
+    old = pl.LazyFrame({"item": ["a"], "mean": [1.0]})
+    (step,) = migrations.MIGRATIONS["forecasts"]
+    once = step(old).collect()
+    assert once.row(0, named=True) == {"item": "a", "mean": 1.0, "mean_model": None, "override_id": None}
+    assert once.schema["mean_model"] == pl.Float64
+    assert once.schema["override_id"] == pl.String
+    known = once.with_columns(mean_model=2.0)
+    assert step(known.lazy()).collect().equals(known), "twice is as once"
+
+
 def test_every_layout_above_the_first_has_its_migrations():
     for table in tables.TABLES.values():
         assert len(migrations.MIGRATIONS.get(table.name, [])) == table.version - 1

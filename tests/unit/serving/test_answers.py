@@ -22,6 +22,7 @@ from tests.unit.serving.conftest import LOCAL
 ANSWERS = [
     "/v1/forecasts",
     "/v1/forecasts/drivers",
+    "/v1/forecasts/changes",
     "/v1/customers/12346",
     "/v1/segments",
     "/v1/segments/champions/customers",
@@ -80,6 +81,17 @@ def test_drivers_add_up_to_the_mean_and_speak_two_languages(client: TestClient) 
 def test_several_series_at_once(client: TestClient) -> None:
     body = client.get("/v1/forecasts", params={"product_id": [PRODUCTS[3], PRODUCTS[1], "none"]}).json()
     assert [item["product_id"] for item in body["items"]] == [PRODUCTS[1], PRODUCTS[3]]
+
+
+def test_changes_of_forecasts_come_largest_first_and_by_series(client: TestClient) -> None:
+    body = client.get("/v1/forecasts/changes", params={"limit": 1000}).json()
+    moves = [abs(item["mean"] - item["mean_before"]) for item in body["items"]]
+    assert body["total"] == len(moves) == 60 * 7
+    assert moves == sorted(moves, reverse=True)
+    one = client.get("/v1/forecasts/changes", params={"product_id": PRODUCTS[7]}).json()["items"]
+    assert [item["product_id"] for item in one] == [PRODUCTS[7]] * 7
+    assert one[0]["from_model"] is None
+    assert client.get("/v1/forecasts/changes", params={"product_id": "none"}).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ ELSEWHERE = {"base_url": "http://shop.example.org", "client": ("203.0.113.7", 50
 PERMISSIONS: dict[str, str | None] = {
     "/v1/forecasts": "forecasts:read",
     "/v1/forecasts/drivers": "forecasts:read",
+    "/v1/forecasts/changes": "forecasts:read",
     "/v1/customers/{customer_id}": "customers:read",
     "/v1/segments": "customers:read",
     "/v1/segments/{segment_id}/customers": "customers:read",
@@ -50,6 +51,7 @@ EXPORTS = {
     "/v1/segments/champions/customers?format=csv": "customers:read",
     "/v1/forecasts?format=csv": "forecasts:read",
     "/v1/forecasts/drivers?format=csv": "forecasts:read",
+    "/v1/forecasts/changes?format=csv": "forecasts:read",
     "/v1/replenishment?format=csv": "replenishment:read",
 }
 

@@ -51,6 +51,8 @@ class Shop:
                         pl.lit(k, dtype=pl.Int32).alias(step),
                         issued_on=pl.lit(issued),
                         mean=pl.Series(means * together),
+                        mean_model=pl.Series(means * together),
+                        override_id=pl.lit(None, dtype=pl.String),
                         model_version=pl.lit("1"),
                         period=pl.lit(issued + timedelta(days=DAYS[self.settings.demand.frequency] * (k - 1))),
                         members=pl.lit("gamma"),
