@@ -22,6 +22,7 @@ HISTORY_PERIODS = 104
 NEWEST_BY = {
     "forecasts": "issued_on",
     "lead_time_demand": "issued_on",
+    "path_ranks": "issued_on",
     "customer_scores": "as_of",
     "segments": "as_of",
     "replenishment": "as_of",

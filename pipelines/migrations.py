@@ -10,4 +10,12 @@ from collections.abc import Callable
 
 import polars as pl
 
-MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {}
+
+def _with_pool(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Issues from before joint ranks were learned belong to no pool."""
+    if "pool" in frame.collect_schema():
+        return frame
+    return frame.with_columns(pool=pl.lit(None, dtype=pl.Int32))
+
+
+MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {"lead_time_demand": [_with_pool]}

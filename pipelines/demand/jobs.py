@@ -99,7 +99,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 
 
 def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
-    """Write `forecasts` and `lead_time_demand` of the champion from the last whole period.
+    """Write `forecasts`, `lead_time_demand` and `path_ranks` of the champion from the last whole period.
 
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
@@ -118,16 +118,18 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
         forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
-        changed = [
-            _issue(lake, table, frame, issued_on)
-            for table, frame in (("forecasts", forecasts), ("lead_time_demand", lead_time))
-        ]
+        issued = {
+            "path_ranks": model.joint.table().with_columns(issued_on=pl.lit(issued_on)),
+            "forecasts": forecasts,
+            "lead_time_demand": lead_time,
+        }
+        changed = [_issue(lake, table, frame, issued_on) for table, frame in issued.items()]
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
         "score demand",
         read=lake.versions(READ),
-        wrote={"forecasts": forecasts.height, "lead_time_demand": lead_time.height},
+        wrote={table: frame.height for table, frame in issued.items()},
         figures={
             "model_version": champion.version,
             "last_known_period": panel.grid.name(panel.last),

@@ -24,6 +24,7 @@ from pipelines.demand.distribution import (
     probability_of_zero,
 )
 from pipelines.demand.origins import Origins, Past
+from pipelines.demand.paths import JointRanks, kinds, outcomes
 
 _WINDOWS = 3  # earlier origins whose errors calibrate a forecast
 STEPS = 1 + _WINDOWS
@@ -45,6 +46,7 @@ class DemandModel:
         level: Factor on the mean.
         errors: Past errors of the quantiles, by cell.
         lead_time_errors: For 1 … H periods, past sums in units of what was expected, by cell.
+        joint: Which good and bad periods come together, by pool of series.
         large: Scale above which a series counts as large.
         whole: Whether demand comes in whole units.
         calibrated_on: How many earlier origins calibrate it; 0 = only its own training rows.
@@ -59,6 +61,7 @@ class DemandModel:
     level: float
     errors: Errors
     lead_time_errors: list[Errors]
+    joint: JointRanks
     large: float
     whole: bool
     calibrated_on: int
@@ -102,12 +105,14 @@ class DemandModel:
             level=_level(past, actual) if honest else 1.0,
             errors=Errors([], [], {}),
             lead_time_errors=[],
+            joint=JointRanks.unknown(origins.horizon),
             large=float(np.median(np.concatenate([window.rows["scale"].to_numpy() for window in past]))),
             whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in actual),
             calibrated_on=honest,
         )
         model.errors = model._learn_errors(past, actual)
         model.lead_time_errors = model._learn_lead_time(past, actual)
+        model.joint = model._learn_joint(origins, past, actual)
         return model
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -120,9 +125,9 @@ class DemandModel:
             Every column that is no feature, then `mean`, `p_zero` and one column a quantile, in units, all ≥ 0.
         """
         mean, anchors, scale = self._units(rows)
-        quantiles = conform(interpolate(anchors, ANCHORS, self.quantiles), scale, self._cells(rows), self.errors)
-        smallest = np.ones(len(scale)) if self.whole else 1e-3 * scale
-        out = {"mean": mean * self.level, "p_zero": probability_of_zero(quantiles, self.quantiles, smallest)}
+        quantiles = self._fan(rows, anchors, scale)
+        p_zero = probability_of_zero(quantiles, self.quantiles, self._smallest(scale))
+        out = {"mean": mean * self.level, "p_zero": p_zero}
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).hstack(pl.DataFrame(out))
 
@@ -130,7 +135,8 @@ class DemandModel:
         """Demand summed over the next 1 … H periods, for feature rows of one origin.
 
         Returns:
-            The key columns with `periods` in place of `horizon`, `mean` and one column a quantile, in units.
+            The key columns with `periods` in place of `horizon`, the `pool` whose joint ranks hold for the series,
+            `mean` and one column a quantile, in units.
         """
         rows = rows.sort("series", "horizon")
         mean, _, scale = self._units(rows)
@@ -141,7 +147,7 @@ class DemandModel:
         # more periods cannot mean less demand: quantiles of the sum never fall as the lead time grows
         quantiles = np.sort(np.stack(ratios, axis=1) * unit[:, :, None], axis=2)
         quantiles = np.maximum.accumulate(quantiles, axis=1).reshape(rows.height, -1)
-        out = {"mean": total.ravel()}
+        out = {"pool": self.joint.pools(self._kinds(rows)).astype(np.int32), "mean": total.ravel()}
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).rename({"horizon": "periods"}).hstack(pl.DataFrame(out))
 
@@ -157,6 +163,7 @@ class DemandModel:
         plain = ("series", "frequency", "horizon", "quantiles", "level", "large", "whole", "calibrated_on")
         facts |= {name: getattr(self, name) for name in plain}
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
+        (folder / "joint_ranks.json").write_text(json.dumps(self.joint.as_dict(), separators=(",", ":")))
 
     @classmethod
     def from_dir(cls, folder: Path) -> DemandModel:
@@ -164,11 +171,15 @@ class DemandModel:
         facts = json.loads((Path(folder) / "model.json").read_text())
         facts.pop("class")
         facts.setdefault("series", [])  # unknown: written before models kept it
+        joint = Path(folder) / "joint_ranks.json"
         return cls(
             trees=Boosting.from_dir(Path(folder)),
             vocabulary=Vocabulary(**facts.pop("vocabulary")),
             errors=Errors.from_dict(facts.pop("errors")),
             lead_time_errors=[Errors.from_dict(errors) for errors in facts.pop("lead_time_errors")],
+            joint=JointRanks.from_dict(json.loads(joint.read_text()))
+            if joint.exists()  # as above
+            else JointRanks.unknown(facts["horizon"]),
             **facts,
         )
 
@@ -177,10 +188,23 @@ class DemandModel:
         scale = rows["scale"].to_numpy().astype(np.float64)
         return mean * scale, anchors * scale[:, None], scale
 
+    def _fan(self, rows: pl.DataFrame, anchors: Float64Array, scale: Float64Array) -> Float64Array:
+        return conform(interpolate(anchors, ANCHORS, self.quantiles), scale, self._cells(rows), self.errors)
+
+    def _smallest(self, scale: Float64Array) -> Float64Array:
+        """The smallest step of demand."""
+        return np.ones(len(scale)) if self.whole else 1e-3 * scale
+
     def _cells(self, rows: pl.DataFrame) -> Int64Array:
+        return cells(rows["horizon"].to_numpy(), self.horizon, *self._habits(rows))
+
+    def _kinds(self, rows: pl.DataFrame) -> Int64Array:
+        return kinds(*self._habits(rows))
+
+    def _habits(self, rows: pl.DataFrame) -> tuple[Float64Array, Int64Array]:
+        """How often each series sold lately, and whether it is large."""
         often = rows[f"share_positive_{RHYTHMS[self.frequency].means[2]}"].to_numpy().astype(np.float64)
-        large = (rows["scale"].to_numpy() > self.large).astype(np.int64)
-        return cells(rows["horizon"].to_numpy(), self.horizon, often, large)
+        return often, (rows["scale"].to_numpy() > self.large).astype(np.int64)
 
     def _learn_errors(self, past: list[Past], actual: list[Float64Array]) -> Errors:
         errors, cell = [], []
@@ -206,6 +230,17 @@ class DemandModel:
             repeated = np.repeat(ratios[:, step, None], len(self.quantiles), axis=1)
             learned.append(Errors.fit(repeated, all_cells[:, step], self.quantiles))
         return learned or [Errors(self.quantiles, [1.0] * len(self.quantiles), {})]
+
+    def _learn_joint(self, origins: Origins, past: list[Past], actual: list[Float64Array]) -> JointRanks:
+        """Joint ranks from what past forecasts, as they would be made now, had come true of them."""
+        windows = []
+        for window, y in zip(past, actual, strict=True):
+            rows, scale = window.rows, window.rows["scale"].to_numpy().astype(np.float64)
+            fan, mean = self._fan(rows, window.anchors, scale), window.mean * self.level
+            chance = origins.chance(rows)
+            ranks = outcomes(y, self.quantiles, fan, mean, chance, self._smallest(scale)).reshape(-1, self.horizon)
+            windows.append((ranks, self._kinds(rows)[:: self.horizon]))
+        return JointRanks.learn(windows, self.horizon)
 
     def _sums(
         self, rows: pl.DataFrame, mean: Float64Array, scale: Float64Array, steps: int
