@@ -70,7 +70,7 @@ def rank_of(demand: Float64Array, levels: Float64Array, quantiles: Float64Array,
     risen = np.divide(demand - values[rows, low], gap, out=np.zeros(len(gap)), where=gap > 0)
     inside = knots[low] + np.clip(risen, 0, 1) ** (1 / curve.power) * (knots[low + 1] - knots[low])
     over = np.maximum(demand - values[:, -1], 0.0)
-    steps = np.divide(over, curve.tail, out=np.where(over > 0, np.inf, 0.0), where=curve.tail > 0)
+    steps = np.divide(over, curve.tail, out=np.full(len(values), np.inf), where=curve.tail > 0)
     beyond = 1 - (1 - knots[-1]) * np.exp(-steps)
     rank = np.where(count == 0, 0.0, np.where(count == len(knots), beyond, inside))
     return np.where(np.isnan(demand), np.nan, rank)

@@ -128,7 +128,7 @@ class Origins:
         """A number in [0, 1) for each row of one origin, from its series' own names and its horizon alone."""
         # from beyond the horizon: those within it thin the rows to learn from
         draws = _draws(self.panel.series.select(self.panel.keys), 2 * self.horizon, int(rows["origin"][0]))
-        return draws[rows["series"].to_numpy(), self.horizon + rows["horizon"].to_numpy() - 1]
+        return np.asarray(draws[rows["series"].to_numpy(), self.horizon + rows["horizon"].to_numpy() - 1])
 
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
         country = self.settings.demand.holidays

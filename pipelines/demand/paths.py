@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import ndtri
 
-from features.quantiles import rank_of
+from features.quantiles import demand_at, rank_of
 from features.windows import Float64Array, Int64Array
 
 PATHS = 256  # a power of two, so that quasi-random numbers cover every margin evenly
@@ -120,6 +120,38 @@ class JointRanks:
     def pools(self, kind: Int64Array) -> Int64Array:
         """The pool of each series, from its kind."""
         return np.asarray(self.pool_of, dtype=np.int64)[kind]
+
+    def sample(
+        self,
+        pool: Int64Array,
+        levels: Sequence[float],
+        quantiles: Float64Array,
+        mean: Float64Array,
+        *,
+        whole: bool = False,
+    ) -> Float64Array:
+        """Sample paths of demand: as many of each series as its pool has, evenly through its quantiles.
+
+        Args:
+            pool: Pool of each series, shape (n,).
+            levels: Levels of the quantiles, shape (q,).
+            quantiles: Quantiles of each period, units, shape (n, H, q); H at most the horizon.
+            mean: Means of each period, units, shape (n, H).
+            whole: Whether demand comes in whole units: many small fractions add up to a sum that never is zero.
+
+        Returns:
+            Units, shape (n, PATHS, H).
+
+        Example:
+            >>> together = JointRanks(np.arange(4)[None, :, None].repeat(2, axis=2), [0], [0])
+            >>> fan, mean = np.array([[[0.0, 3.0], [0.0, 30.0]]]), np.array([[2.0, 20.0]])
+            >>> together.sample(np.array([0]), [0.25, 0.75], fan, mean, whole=True)[0].tolist()
+            [[0.0, 0.0], [0.0, 3.0], [2.0, 19.0], [5.0, 49.0]]
+        """
+        tau, even = np.asarray(levels, dtype=np.float64), (self.ranks[pool] + 0.5) / self.ranks.shape[1]
+        steps = range(mean.shape[1])
+        paths = np.stack([demand_at(even[:, :, k], tau, quantiles[:, k], mean[:, k]) for k in steps], axis=2)
+        return np.rint(paths) if whole else paths
 
     def table(self) -> pl.DataFrame:
         """Rows of table path_ranks but for `issued_on`; ranks in (0, 1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,9 +47,8 @@ class Outlook:
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Outlook:
         """The outlook of some lines."""
-        per_line = (f.name for f in fields(self) if f.name not in ("levels", "joint"))
-        cut = {name: None if (values := getattr(self, name)) is None else values[chosen] for name in per_line}
-        return Outlook(levels=self.levels, joint=self.joint, **cut)
+        per_line = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("levels", "joint")}
+        return replace(self, **{name: values[chosen] for name, values in per_line.items() if values is not None})
 
     def paths(self, drawn: Array, horizon: int) -> Array:
         """Sample paths of cumulative demand over the next `horizon` periods, shape (n, horizon + 1, paths).
