@@ -7,7 +7,7 @@ today and their order from it (Clark et al. 2004, doi:10.1175/1525-7541(2004)005
 
 Series that sell alike share a pool. What all series of a pool missed together in one window is a shock, and a few
 windows are a few observations of shocks, not the only ones there can be: it is taken out of the vectors and given
-back as a normal variable of the same variance.
+back as a normal variable of the same variance (unbiased for few windows, less the noise of their means).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class JointRanks:
         whole = [~np.isnan(ranks).any(axis=1) for ranks, _ in windows]
         known = [kind[full] for (_, kind), full in zip(windows, whole, strict=True)]
         pools: dict[tuple[int, ...], int] = {}
-        ranks, learned_from, pool_of = [], [], []
+        joint, learned_from, pool_of = [], [], []
         for one in range(_KINDS):
             alike = next((group for group in _groups(one) if _count(known, group) >= PATHS), _EVERYONE)
             if alike not in pools:
@@ -108,9 +108,9 @@ class JointRanks:
                 vectors = [ranks[np.isin(kind, alike)] for ranks, kind in windows]
                 learned_from.append(_count(known, alike))
                 enough = learned_from[-1] >= PATHS
-                ranks.append(_empirical(vectors) if enough else one_factor(_correlation(vectors), horizon))
+                joint.append(_empirical(vectors) if enough else one_factor(_correlation(vectors), horizon))
             pool_of.append(pools[alike])
-        return cls(np.stack(ranks), pool_of, learned_from)
+        return cls(np.stack(joint), pool_of, learned_from)
 
     @classmethod
     def unknown(cls, horizon: int) -> JointRanks:
@@ -194,12 +194,14 @@ def _scores(vectors: Sequence[Float64Array]) -> tuple[Float64Array, Int64Array]:
 def _empirical(vectors: Sequence[Float64Array]) -> Int64Array:
     """Whole ranks (PATHS × horizon) of vectors, window by window (each vectors × horizon)."""
     scores, window = _scores([ranks[~np.isnan(ranks).any(axis=1)] for ranks in vectors])
-    shocks = np.array([scores[window == one].mean() for one in np.unique(window)])
-    own = scores - shocks[np.unique(window, return_inverse=True)[1]][:, None]
+    _, window, count = np.unique(window, return_inverse=True, return_counts=True)
+    shocks = np.array([scores[window == one].mean() for one in range(len(count))])
+    own = scores - shocks[window][:, None]
     order = np.argsort(own.sum(axis=1), kind="stable")
     # evenly along the sum, so that what adds up over the horizon keeps its spread though vectors are left out
     chosen = own[order[((np.arange(PATHS) + 0.5) * len(order) / PATHS).astype(np.int64)]]
-    size = shocks.std(ddof=1) if len(shocks) > 1 else 0.0
+    noise = (own.mean(axis=1).var() / count).mean()  # of a window's mean, were there no shocks
+    size = np.sqrt(max(shocks.var(ddof=1) - noise, 0.0)) if len(shocks) > 1 else 0.0
     return _even(chosen + size * ndtri(_scattered(PATHS))[:, None])
 
 

@@ -99,6 +99,12 @@ def test_scoring_writes_what_the_contract_says(trained: SimpleNamespace):
         fan = frame.select(pl.selectors.matches(r"^p\d\d$")).to_numpy()
         assert (fan >= 0).all()
         assert (np.diff(fan, axis=1) >= 0).all()
+    ranks = trained.lake.read("path_ranks")
+    TABLES["path_ranks"].schema.validate(ranks)
+    assert trained.lake.version("path_ranks") == 0
+    assert set(lead_time["pool"]) <= set(ranks["pool"])
+    assert ranks.group_by("pool").len()["len"].unique().to_list() == [256 * 4]
+    assert ranks["issued_on"].unique().to_list() == forecasts["issued_on"].unique().to_list()
     last = WEEKS.name(START + 109)
     assert forecasts["issued_on"].unique().to_list() == [last + timedelta(days=7)]
     assert forecasts["period"].min() == last + timedelta(weeks=1)
@@ -122,6 +128,12 @@ def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
     assert_frame_equal(once.predict(rows), twice.predict(rows), check_exact=True)
     shuffled = rows.select(sorted(rows.columns, reverse=True))
     assert_frame_equal(once.predict(rows), twice.predict(shuffled), check_exact=True)
+    assert_frame_equal(once.joint.table(), twice.joint.table())
+    (tmp_path / "copy" / "joint_ranks.json").unlink()
+    older = DemandModel.from_dir(tmp_path / "copy")
+    assert older.predict_lead_time(rows.head(4))["pool"].unique().to_list() == [0], (
+        "a model from before ranks were learned"
+    )
 
 
 def test_a_worse_model_than_a_baseline_does_not_replace_the_champion(trained: SimpleNamespace):

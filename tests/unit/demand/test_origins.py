@@ -58,6 +58,7 @@ def test_what_is_learned_at_a_cutoff_depends_on_nothing_later(tmp_path: Path, ho
     assert [name for name in one if one[name] != other.get(name)] == []
     assert list(one) == list(other)
     assert model.errors == again.errors
+    assert model.joint.as_dict() == again.joint.as_dict()
     assert model.lead_time_errors == again.lead_time_errors
     assert (model.level, model.large, model.whole) == (again.level, again.large, again.whole)
     assert model.trees.mean.model_to_string() == again.trees.mean.model_to_string()

@@ -16,6 +16,7 @@ from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
 from pipelines.demand.paths import PATHS, JointRanks, kinds, outcomes
 from pipelines.supply.paths import sample_paths
+from tests.made_panel import panel_of, tables
 from tests.unit.demand.conftest import START, WEEKS, settings_for
 
 LEVELS = [0.005, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.995]
@@ -47,10 +48,10 @@ def scores_of(ranks: np.ndarray) -> np.ndarray:
 def test_the_copula_of_the_vectors_is_kept(phi: float):
     joint = JointRanks.learn([vectors(autoregressive(phi), 700, seed) for seed in (1, 2, 3)], HORIZON)
     found = np.corrcoef(scores_of(pool_of(joint)).T)
-    np.testing.assert_allclose(found, autoregressive(phi), atol=0.16)  # two standard errors of 256 paths are 0.125
-    assert np.abs(found - autoregressive(phi)).mean() < 0.06
+    np.testing.assert_allclose(found, autoregressive(phi), atol=0.19)  # three standard errors of 256 paths
+    assert np.abs(found - autoregressive(phi)).mean() < 0.08
     spread = scores_of(pool_of(joint)).sum(axis=1).std()
-    assert spread == pytest.approx(np.sqrt(autoregressive(phi).sum()), rel=0.04), "what adds up keeps its spread"
+    assert spread == pytest.approx(np.sqrt(autoregressive(phi).sum()), rel=0.05), "what adds up keeps its spread"
 
 
 def test_every_period_holds_every_rank_once():
@@ -124,6 +125,21 @@ def test_outcomes_of_a_true_forecast_are_even(rate: float):
     assert stats.kstest(ranks, "uniform").statistic < 0.02
     unknown = outcomes(np.array([np.nan]), levels, curve[None], np.array([rate]), np.array([0.5]), 1.0)
     assert np.isnan(unknown).all()
+
+
+def test_chance_of_a_series_is_its_own(tmp_path: Path):
+    parts = tables("week")
+    few = parts | {name: parts[name].filter(pl.col("store") > "s05") for name in ("demand", "attributes", "revisions")}
+    settings = settings_for(tmp_path, series=["store"])
+    drawn = []
+    for panel in (panel_of("week", parts), panel_of("week", few)):
+        origins = Origins(panel, settings, HORIZON)
+        rows = origins.rows(panel.last - 20)
+        chance = rows.select("horizon", store=panel.series["store"].gather(rows["series"]), u=origins.chance(rows))
+        drawn.append(chance.filter(pl.col("store") > "s05").sort("store", "horizon"))
+    assert drawn[0].height >= 5 * HORIZON
+    assert drawn[0].equals(drawn[1])
+    assert drawn[0]["u"].n_unique() == drawn[0].height
 
 
 @dataclass
