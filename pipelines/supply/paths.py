@@ -1,10 +1,10 @@
 """Sample paths of cumulative demand, drawn so that every sum keeps the distribution that was forecast for it.
 
-Single periods are drawn from their own quantiles and added up; the sums then only rank the paths, and the path of
-each rank takes the value its rank has among the forecast of that sum (a Schaake shuffle: Clark et al. 2004,
-doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2). Which good and bad weeks come together is learned by demand
-(table path_ranks); where it is not known, they do as far as the variances of the sums say. All series share one set of
-quasi-random numbers, so a decision depends on nothing but its own line.
+Period by period, demand drawn from the period's own quantiles is added to each path; the sums then only rank the
+paths, and the path of each rank takes the value its rank has among the forecast of that sum (a Schaake shuffle: Clark
+et al. 2004, doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2). Which good and bad weeks come together is learned by
+demand (table path_ranks); where it is not known, they do as far as the variances of the sums say. All series share one
+set of quasi-random numbers, so a decision depends on nothing but its own line.
 """
 
 from __future__ import annotations
@@ -96,15 +96,14 @@ def sample_paths(
     Returns:
         Units, shape (n, K + 1, paths); [:, 0] is zero and no path ever falls.
     """
-    raw: Array | float = 0.0
     before: Array = np.zeros(())
     paths = []
     for k, rank in enumerate(ranks):
-        raw = raw + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
-        evenly = (np.arange(raw.shape[1])[None, :] + 0.5) / raw.shape[1]
-        until_k = np.empty_like(raw)
+        drawn = before + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
+        evenly = (np.arange(drawn.shape[1])[None, :] + 0.5) / drawn.shape[1]
+        until_k = np.empty_like(drawn)
         sum_at = demand_at(evenly, levels, sums[:, k], sums_mean[:, k])
-        np.put_along_axis(until_k, np.argsort(raw, axis=1, kind="stable"), sum_at, axis=1)
+        np.put_along_axis(until_k, np.argsort(drawn, axis=1, kind="stable"), sum_at, axis=1)
         before = np.maximum(until_k, before)
         paths.append(before)
     return np.stack([np.zeros_like(before), *paths], axis=1)

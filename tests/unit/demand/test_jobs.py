@@ -155,6 +155,15 @@ def test_forecast_does_not_see_what_comes_after_the_cutoff(shop: MadeShop):
     assert honest["period"].min() == cutoff + timedelta(weeks=1)
 
 
+def test_extreme_quantiles_are_columns_like_any_other(shop: MadeShop):
+    plan = {"quantiles": [0.005, 0.5, 0.975, 0.995], "trees": 4, "training_rows": 2000}
+    shop.settings = shop.settings.model_copy(update={"demand": shop.settings.demand.model_copy(update=plan)})
+    found = forecast(shop)
+    assert found.columns[-4:] == ["p005", "p50", "p975", "p995"]
+    assert (np.diff(found.select(found.columns[-4:]).to_numpy(), axis=1) >= 0).all()
+    assert found["p995"].sum() > 1.05 * found["p975"].sum()
+
+
 def test_order_of_rows_and_number_of_threads_do_not_matter(shop: MadeShop):
     one = forecast(shop)
     shop.lake.replace("demand", shop.lake.read("demand").sample(fraction=1, shuffle=True, seed=3))
