@@ -322,6 +322,7 @@ class LeadTimeDemand(dy.Schema):
     issued_on = dy.Date(primary_key=True)
     periods = dy.Int32(primary_key=True, min=1)
     mean = dy.Float64(nullable=False)
+    pool = dy.Int32(nullable=True, min=0)
     model_version = _text(nullable=False)
 
 
@@ -337,6 +338,16 @@ class ForecastChanges(dy.Schema):
     from_model = dy.Float64(nullable=True)
     from_override = dy.Float64(nullable=False)
     model_version = _text(nullable=False)
+
+
+class PathRanks(dy.Schema):
+    """Joint ranks of sample paths, drawn through the quantiles of each series of a pool (`lead_time_demand.pool`)."""
+
+    issued_on = dy.Date(primary_key=True)
+    pool = dy.Int32(primary_key=True, min=0)
+    path = dy.Int32(primary_key=True, min=0)
+    horizon = dy.Int32(primary_key=True, min=1)
+    rank = dy.Float64(nullable=False, min_exclusive=0, max_exclusive=1)
 
 
 class CustomerScores(dy.Schema):
@@ -545,8 +556,9 @@ _ALL = (
     Table("quarantine", Quarantine, "state"),
     Table("forecasts", Forecasts, "derived", version=2, keyed_by_series=True, open=True),
     Table("forecast_drivers", ForecastDrivers, "derived", keyed_by_series=True),
-    Table("lead_time_demand", LeadTimeDemand, "derived", keyed_by_series=True, open=True),
+    Table("lead_time_demand", LeadTimeDemand, "derived", version=2, keyed_by_series=True, open=True),
     Table("forecast_changes", ForecastChanges, "derived", keyed_by_series=True),
+    Table("path_ranks", PathRanks, "derived"),
     Table("customer_scores", CustomerScores, "derived", open=True),
     Table("segments", Segments, "derived"),
     Table("replenishment", Replenishment, "derived", keyed_by_series=True),

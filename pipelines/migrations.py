@@ -20,4 +20,14 @@ def _with_overrides(forecasts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {"forecasts": [_with_overrides]}
+def _with_pool(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Issues from before joint ranks were learned belong to no pool."""
+    if "pool" in frame.collect_schema():
+        return frame
+    return frame.with_columns(pool=pl.lit(None, dtype=pl.Int32))
+
+
+MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
+    "forecasts": [_with_overrides],
+    "lead_time_demand": [_with_pool],
+}

@@ -18,15 +18,8 @@ if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
 INPUTS = ("order_lines", "demand", "series", "products", "locations", "customers", "contracts", "covariates")
-SCORED = (
-    "forecasts",
-    "forecast_drivers",
-    "forecast_changes",
-    "lead_time_demand",
-    "customer_scores",
-    "segments",
-    "replenishment",
-)
+FORECAST = ("forecasts", "lead_time_demand", "path_ranks")
+SCORED = (*FORECAST, "forecast_drivers", "forecast_changes", "customer_scores", "segments", "replenishment")
 
 # Settings that can change any result, and what a source says about the meaning of its columns (where its files are
 # does not matter: what is in them is seen in the versions of the tables).
@@ -212,7 +205,7 @@ STEPS: tuple[Step, ...] = (
         "replenish",
         _replenish,
         lambda settings: settings.forecasts_demand and settings.replenishes,
-        reads=("forecasts", "lead_time_demand", "stock", "open_supply", "supply_terms", "order_lines", "demand"),
+        reads=(*FORECAST, "stock", "open_supply", "supply_terms", "order_lines", "demand"),
         sections=("supply", "demand"),
         made=_tables("replenishment"),
         needs=("score demand",),

@@ -130,6 +130,7 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         "issued_on",
         pl.col("horizon").alias("periods"),
         pl.col("mean") * pl.col("horizon"),
+        pl.lit(0, dtype=pl.Int32).alias("pool"),
         "model_version",
         *spread,
     )

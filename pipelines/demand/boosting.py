@@ -1,8 +1,8 @@
 """Global gradient-boosted trees: one model for the mean and one an anchor quantile, on shared bins.
 
 Direct: the horizon is a feature, every row carries what is known of its own target period. The target is demand in
-units of the series' scale; rows weigh with its square root, X
-target were in units (the Tweedie deviance of power p scales with s^(2 − p)).
+units of the series' scale. The Tweedie deviance of power p scales with s^(2 − p), so at p = 1.3 and weights of the
+square root of the scale (`pipelines.demand.origins`) a series counts with what lies between its scale and its root.
 """
 
 from __future__ import annotations

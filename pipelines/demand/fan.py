@@ -33,6 +33,7 @@ class Moment:
         often: Cell by horizon, how often the series sold lately, and volume.
         third: Third of the horizon.
         large: 1 for large series, 0 for small ones.
+        kind: How often the series sold lately, and volume.
     """
 
     trees: Float64Array
@@ -42,6 +43,7 @@ class Moment:
     often: Int64Array
     third: Int64Array
     large: Int64Array
+    kind: Int64Array
 
     @property
     def unit(self) -> Float64Array:

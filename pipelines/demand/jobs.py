@@ -104,7 +104,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     """Write `forecasts` of the champion from the last whole period, with what planners said, and all beside them.
 
-    That is their drivers, `lead_time_demand`, and in `forecast_changes` what moved since the issue before, and why.
+    That is their drivers, `lead_time_demand`, `path_ranks`, and in `forecast_changes` what moved since the last issue.
 
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
@@ -128,6 +128,7 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
         moves, notes = _moves(settings, lake, tracker, panel, forecasts)
         issue = {
+            "path_ranks": model.joint.table().with_columns(issued_on=pl.lit(issued_on)),
             "forecasts": forecasts,
             "forecast_drivers": drivers.with_columns(**stamp),
             "lead_time_demand": lead_time,

@@ -20,6 +20,8 @@ from pipelines.demand.boosting import ANCHORS, Boosting
 from pipelines.demand.distribution import Errors, cells, interpolate, lead_time_cells, probability_of_zero
 from pipelines.demand.fan import EXPECTED_SALES, Fan, Moment
 from pipelines.demand.origins import Origins, Past, often_of
+from pipelines.demand.paths import JointRanks, kinds, outcomes
+from pipelines.errors import TrackingError
 
 _ORIGINS = 6  # earlier origins whose errors calibrate a forecast
 STEPS = 1 + _ORIGINS
@@ -40,6 +42,7 @@ class DemandModel:
         horizon: Longest horizon.
         quantiles: Probabilities of the quantiles it gives.
         lead_time_errors: For 1 … H periods, past sums in units of what was expected, by cell.
+        joint: Which good and bad periods come together, by pool of series.
         large: Scale above which a series counts as large.
         whole: Whether demand comes in whole units.
         calibrated_on: How many earlier origins calibrate it; 0 = only its own training rows.
@@ -55,6 +58,7 @@ class DemandModel:
     horizon: int
     quantiles: list[float]
     lead_time_errors: list[Errors]
+    joint: JointRanks
     large: float
     whole: bool
     calibrated_on: int
@@ -99,6 +103,7 @@ class DemandModel:
             horizon=origins.horizon,
             quantiles=list(quantiles),
             lead_time_errors=[],
+            joint=JointRanks.unknown(origins.horizon),
             large=float(np.median(np.concatenate([one.scale for one in past]))),
             whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in actual),
             calibrated_on=honest,
@@ -109,6 +114,7 @@ class DemandModel:
         moments = [model._moment(one) for one in past]
         model.fan = Fan.learn(moments, actual, quantiles)
         model.lead_time_errors = model._learn_lead_time(moments, actual)
+        model.joint = model._learn_joint(origins, past, moments, actual)
         return model
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -122,8 +128,8 @@ class DemandModel:
         """
         moment = self._moment(Past.of(self.trees, rows, self.frequency))
         quantiles = self.fan.of(moment)
-        smallest = np.ones(len(moment.scale)) if self.whole else 1e-3 * moment.scale
-        out = {"mean": moment.mean, "p_zero": probability_of_zero(quantiles, self.quantiles, smallest)}
+        p_zero = probability_of_zero(quantiles, self.quantiles, self._smallest(moment))
+        out = {"mean": moment.mean, "p_zero": p_zero}
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).hstack(pl.DataFrame(out))
 
@@ -131,7 +137,8 @@ class DemandModel:
         """Demand summed over the next 1 … H periods, for feature rows of one origin.
 
         Returns:
-            The key columns with `periods` in place of `horizon`, `mean` and one column a quantile, in units.
+            The key columns with `periods` in place of `horizon`, the `pool` whose joint ranks hold for the series,
+            `mean` and one column a quantile, in units.
         """
         rows = rows.sort("series", "horizon")
         moment = self._moment(Past.of(self.trees, rows, self.frequency))
@@ -142,7 +149,7 @@ class DemandModel:
         # more periods cannot mean less demand: quantiles of the sum never fall as the lead time grows
         quantiles = np.sort(np.stack(ratios, axis=1) * unit[:, :, None], axis=2)
         quantiles = np.maximum.accumulate(quantiles, axis=1).reshape(rows.height, -1)
-        out = {"mean": total.ravel()}
+        out = {"pool": self.joint.pools(moment.kind).astype(np.int32), "mean": total.ravel()}
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).rename({"horizon": "periods"}).hstack(pl.DataFrame(out))
 
@@ -160,12 +167,19 @@ class DemandModel:
         plain = ("series", "frequency", "horizon", "quantiles", "large", "whole", "calibrated_on")
         facts |= {name: getattr(self, name) for name in plain}
         (folder / "model.json").write_text(json.dumps(facts, indent=1))
+        (folder / "joint_ranks.json").write_text(json.dumps(self.joint.as_dict(), separators=(",", ":")))
 
     @classmethod
     def from_dir(cls, folder: Path) -> DemandModel:
-        """Read what `to_dir` wrote."""
+        """Read what `to_dir` wrote.
+
+        Raises:
+            TrackingError: It was written by a program that did not blend members yet.
+        """
         facts = json.loads((Path(folder) / "model.json").read_text())
         facts.pop("class")
+        if "blend" not in facts:
+            raise TrackingError("The demand model was written by an older program.", remedy="run `purvey train demand`")
         return cls(
             trees=Boosting.from_dir(Path(folder)),
             blend=Blend(facts.pop("blend")),
@@ -173,6 +187,7 @@ class DemandModel:
             fan=Fan.from_dict(facts.pop("fan")),
             vocabulary=Vocabulary(**facts.pop("vocabulary")),
             lead_time_errors=[Errors.from_dict(errors) for errors in facts.pop("lead_time_errors")],
+            joint=JointRanks.from_dict(json.loads((Path(folder) / "joint_ranks.json").read_text())),
             **facts,
         )
 
@@ -188,7 +203,12 @@ class DemandModel:
             often=cells(horizon, self.horizon, often, large),
             third=np.minimum((horizon.astype(np.int64) - 1) * 3 // self.horizon, 2),
             large=large,
+            kind=kinds(often, large),
         )
+
+    def _smallest(self, moment: Moment) -> Float64Array:
+        """The smallest step of demand."""
+        return np.ones(len(moment.scale)) if self.whole else 1e-3 * moment.scale
 
     def _learn_lead_time(self, moments: list[Moment], actual: list[Float64Array]) -> list[Errors]:
         """Quantiles of past sums in units of what was expected, for sums of 1 … H periods."""
@@ -205,6 +225,17 @@ class DemandModel:
             repeated = np.repeat(ratios[:, step, None], len(self.quantiles), axis=1)
             learned.append(Errors.fit(repeated, all_cells[:, step], self.quantiles))
         return learned or [Errors(self.quantiles, [1.0] * len(self.quantiles), {})]
+
+    def _learn_joint(
+        self, origins: Origins, past: list[Past], moments: list[Moment], actual: list[Float64Array]
+    ) -> JointRanks:
+        """Joint ranks from what past forecasts, as they would be made now, had come true of them."""
+        windows = []
+        for one, moment, y in zip(past, moments, actual, strict=True):
+            chance = origins.chance(one.rows)
+            ranks = outcomes(y, self.quantiles, self.fan.of(moment), moment.mean, chance, self._smallest(moment))
+            windows.append((ranks.reshape(-1, self.horizon), moment.kind[:: self.horizon]))
+        return JointRanks.learn(windows, self.horizon)
 
 
 def _sums(moment: Moment, steps: int) -> tuple[Float64Array, Float64Array, Int64Array]:

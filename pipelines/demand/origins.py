@@ -170,6 +170,12 @@ class Origins:
             self._past[fitted, origin] = Past.of(self._part[fitted], rows, self.panel.grid.frequency)
         return self._past[fitted, origin]
 
+    def chance(self, rows: pl.DataFrame) -> Float64Array:
+        """A number in [0, 1) for each row of one origin, from its series' own names and its horizon alone."""
+        # from beyond the horizon: those within it thin the rows to learn from
+        draws = _draws(self.panel.series.select(self.panel.keys), 2 * self.horizon, int(rows["origin"][0]))
+        return np.asarray(draws[rows["series"].to_numpy(), self.horizon + rows["horizon"].to_numpy() - 1])
+
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
         country = self.settings.demand.holidays
         return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep)

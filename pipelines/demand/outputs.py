@@ -60,7 +60,7 @@ def decide(
     keys = settings.demand.series
     return (
         named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
-        lead_time.select(*keys, "periods", "mean", *quantiles),
+        lead_time.select(*keys, "periods", "pool", "mean", *quantiles),
     )
 
 

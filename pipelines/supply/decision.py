@@ -78,7 +78,7 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
         One row a line in the same order: quantity, unconstrained_quantity, order_up_to, binding_constraint, the
         expected costs, the stock-out risks, on_order, demand_mean, demand_p50 and demand_p90.
     """
-    drawn = draws(PATHS, ahead.horizon, seed)
+    drawn = draws(PATHS if ahead.joint is None else ahead.joint.shape[2], ahead.horizon, seed)
     blocks = list(_blocks(lines))
     frames = []
     with ThreadPoolExecutor(threads) as pool, progress("replenish", len(blocks)) as advance:

@@ -40,7 +40,7 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         NotEnoughDataError: There are no forecasts that old, or no stock to replenish.
     """
     grid = Grid(settings.demand.frequency, date(1970, 1, 1))
-    forecasts, lead_time_demand = _newest_issue(lake, as_of)
+    forecasts, lead_time_demand, path_ranks = _newest_issue(lake, as_of)
     day: date = as_of or forecasts["issued_on"].item(0)
     made_up = not settings.has("stock") and settings.supply.illustrative is not None
     summary = Summary(job="replenish")
@@ -60,6 +60,7 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         open_supply=open_supply,
         supply_terms=terms,
         prices=selling_prices(settings, lake, day),
+        path_ranks=path_ranks,
     )
     proposal = replenishment(
         situation,
@@ -88,11 +89,12 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         summary.wrote["replenishment"] = orders.height
         if kept.height:
             summary.notes.append(f"{kept.height} lines of the day are decided already and stay as they are.")
-    summary.read = lake.versions(["forecasts", "lead_time_demand", *(() if made_up else _SNAPSHOTS)])
+    summary.read = lake.versions([*_ISSUED, *(() if made_up else _SNAPSHOTS)])
     _tell(summary, proposal, situation, settings)
     return summary
 
 
+_ISSUED = ("forecasts", "lead_time_demand", "path_ranks")
 _SNAPSHOTS = ("stock", "open_supply", "supply_terms")
 
 
@@ -114,18 +116,24 @@ def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
     return lines.select(orders.columns).collect()
 
 
-def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Forecasts, demand over lead times and joint ranks of the newest issue; of the last there may be none."""
     remedy = "`purvey run`, or `purvey train demand` and `purvey score demand`, first"
     if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
         raise NotEnoughDataError("There are no forecasts to replenish from.", file=lake.url, remedy=remedy)
-    sums, periods = lake.scan("lead_time_demand"), lake.scan("forecasts")
+    sums = lake.scan("lead_time_demand")
     if as_of is not None:
         sums = sums.filter(pl.col("issued_on") <= as_of)
     newest = sums.select(pl.col("issued_on").max()).collect().item()
     if newest is None:
         raise NotEnoughDataError(f"No forecasts were issued on or before {as_of}.", file=lake.url, remedy=remedy)
-    issue = pl.col("issued_on") == newest
-    return periods.filter(issue).collect(), sums.filter(issue).collect()
+    forecasts, lead_time_demand, path_ranks = (
+        (lake.scan(name) if lake.exists(name) else TABLES[name].schema.create_empty().lazy())
+        .filter(pl.col("issued_on") == newest)
+        .collect()
+        for name in _ISSUED
+    )
+    return forecasts, lead_time_demand, path_ranks
 
 
 def _snapshots(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from features.tables import quantile_of
-from pipelines.supply.paths import Array, sample_paths, shared_part, spread
+from pipelines.supply.paths import Array, one_factor_ranks, sample_paths, shared_part, spread
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Outlook:
         sums_mean: Their means, shape (n, H).
         periods: Quantiles of single periods, shape (n, H, q), units.
         periods_mean: Their means, shape (n, H).
+        joint: Ranks in (0, 1) of each pool's paths, shape (pools, H, paths); None where demand has learned none.
+        pool: The pool of each line, shape (n,).
     """
 
     levels: Array
@@ -30,6 +32,8 @@ class Outlook:
     sums_mean: Array
     periods: Array
     periods_mean: Array
+    joint: Array | None = None
+    pool: npt.NDArray[np.intp] | None = None
 
     @property
     def horizon(self) -> int:
@@ -43,17 +47,18 @@ class Outlook:
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Outlook:
         """The outlook of some lines."""
-        per_line = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "levels"}
-        return Outlook(levels=self.levels, **per_line)
+        per_line = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("levels", "joint")}
+        return replace(self, **{name: values[chosen] for name, values in per_line.items() if values is not None})
 
     def paths(self, drawn: Array, horizon: int) -> Array:
-        """Sample paths of cumulative demand over the next `horizon` periods, shape (n, horizon + 1, paths)."""
-        shared = shared_part(
-            spread(self.levels, self.sums, self.sums_mean), spread(self.levels, self.periods, self.periods_mean)
-        )
+        """Sample paths of cumulative demand over the next `horizon` periods, shape (n, horizon + 1, paths).
+
+        Args:
+            drawn: From `paths.draws`, for all lines.
+            horizon: Periods, at most as many as the outlook has.
+        """
         return sample_paths(
-            drawn[1 : horizon + 2],
-            shared,
+            self._ranks(drawn, horizon),
             self.levels,
             self.periods[:, :horizon],
             self.periods_mean[:, :horizon],
@@ -61,9 +66,21 @@ class Outlook:
             self.sums_mean[:, :horizon],
         )
 
+    def _ranks(self, drawn: Array, horizon: int) -> Iterator[Array]:
+        if self.joint is not None:
+            return (self.joint[self.pool, k] for k in range(horizon))
+        shared = shared_part(
+            spread(self.levels, self.sums, self.sums_mean), spread(self.levels, self.periods, self.periods_mean)
+        )
+        return one_factor_ranks(drawn[1 : horizon + 2], shared)
+
 
 def outlook(
-    lines: pl.DataFrame, forecasts: pl.DataFrame, lead_time_demand: pl.DataFrame, keys: Sequence[str]
+    lines: pl.DataFrame,
+    forecasts: pl.DataFrame,
+    lead_time_demand: pl.DataFrame,
+    keys: Sequence[str],
+    path_ranks: pl.DataFrame | None = None,
 ) -> Outlook:
     """Forecasts of one issue as arrays in the order of `lines`; not-a-number where a line has none.
 
@@ -72,6 +89,7 @@ def outlook(
         forecasts: One issue of table forecasts.
         lead_time_demand: The same issue of table lead_time_demand.
         keys: The shop's series columns.
+        path_ranks: The same issue of table path_ranks; None or empty where there is none.
     """
     levels = {name: level for name in lead_time_demand.columns if (level := quantile_of(name)) is not None}
     names = sorted(levels, key=lambda name: levels[name])
@@ -86,10 +104,29 @@ def outlook(
         return values
 
     sums, periods = array(lead_time_demand, "periods"), array(forecasts, "horizon")
+    joint, pool = _joint(path_ranks, lead_time_demand, horizon), None
+    if joint is not None:
+        pools = lead_time_demand.select(*keys, "pool").unique(keys)
+        pool = numbered.join(pools, on=list(keys), how="left", maintain_order="left")["pool"].fill_null(-1).to_numpy()
     return Outlook(
         levels=np.array([levels[name] for name in names]),
         sums=sums[:, :, :-1],
         sums_mean=sums[:, :, -1],
         periods=periods[:, :, :-1],
         periods_mean=periods[:, :, -1],
+        joint=joint,
+        pool=pool,
     )
+
+
+def _joint(path_ranks: pl.DataFrame | None, lead_time_demand: pl.DataFrame, horizon: int) -> Array | None:
+    """Ranks of every pool, shape (pools, H, paths); None where they do not serve every series and period."""
+    if path_ranks is None or path_ranks.is_empty() or "pool" not in lead_time_demand.columns:
+        return None
+    place = [path_ranks[name].to_numpy() for name in ("pool", "horizon", "path")]
+    joint = np.full([int(axis.max()) + 1 for axis in place], np.nan)
+    joint[tuple(place)] = path_ranks["rank"].to_numpy()
+    joint = joint[:, 1:]  # horizons count from one
+    pools = lead_time_demand["pool"].fill_null(-1).to_numpy()
+    serves = joint.shape[1] >= horizon and np.isin(pools, np.arange(len(joint))).all() and not np.isnan(joint).any()
+    return joint if serves else None

@@ -1,16 +1,21 @@
 """Sample paths of cumulative demand, drawn so that every sum keeps the distribution that was forecast for it.
 
-Single periods are drawn from their own quantiles and added up; the sums then only rank the paths, and the path of
-each rank takes the value its rank has among the forecast of that sum (a Schaake shuffle: Clark et al. 2004,
-doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2). Good and bad weeks come together as far as the variances of the
-sums say. All series share one set of quasi-random numbers, so a decision depends on nothing but its own line.
+Period by period, demand drawn from the period's own quantiles is added to each path; the sums then only rank the
+paths, and the path of each rank takes the value its rank has among the forecast of that sum (a Schaake shuffle: Clark
+et al. 2004, doi:10.1175/1525-7541(2004)005<0243:TSSAMF>2.0.CO;2). Which good and bad weeks come together is learned by
+demand (table path_ranks); where it is not known, they do as far as the variances of the sums say. All series share one
+set of quasi-random numbers, so a decision depends on nothing but its own line.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaincinv, ndtr, ndtri
+
+from features.quantiles import demand_at
 
 Array = npt.NDArray[np.float64]
 
@@ -33,59 +38,6 @@ def draws(paths: int, horizon: int, seed: int) -> Array:
 
     drawn = qmc.Sobol(2 + horizon, scramble=True, rng=seed).random(paths)
     return np.asarray(np.clip(np.ascontiguousarray(drawn.T), 1e-9, 1 - 1e-9))
-
-
-def demand_at(rank: Array, levels: Array, quantiles: Array, mean: Array) -> Array:
-    """Inverse distribution function of demand, from its quantiles.
-
-    Linear between the quantiles and down to a floor of zero below the lowest; quantiles at zero are an atom. Above
-    the highest quantile the tail is exponential through the two highest, or, where these coincide, the exponential
-    that restores the mean.
-
-    Args:
-        rank: Probabilities, shape (n, m) or (1, m).
-        levels: Levels of the quantiles, ascending, at most three decimals, shape (q,).
-        quantiles: Units, shape (n, q); made non-negative and ascending here.
-        mean: Units, shape (n,).
-
-    Returns:
-        Units, shape (n, m).
-
-    Example:
-        >>> levels, quantiles = np.array([0.25, 0.5, 0.75]), np.array([[0.0, 0.0, 4.0]])
-        >>> demand_at(np.array([[0.4, 0.625]]), levels, quantiles, np.array([2.0])).tolist()
-        [[0.0, 2.0]]
-    """
-    values = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
-    if len(levels) > 1:
-        slope = (values[:, 1] - values[:, 0]) / (levels[1] - levels[0])
-        floor = np.maximum(values[:, 0] - slope * levels[0], 0.0)
-    else:
-        floor = np.zeros(len(values))
-    knots = np.concatenate([[0.0], levels])
-    values = np.column_stack([floor, values])
-    segment = _segment_of_thousandth(knots)[(rank * 1000).astype(np.int64)]
-    segment = np.broadcast_to(segment, (len(values), rank.shape[1]))
-    low = np.take_along_axis(values, segment, axis=1)
-    rise = np.diff(values, axis=1) / np.diff(knots)
-    inside = low + np.take_along_axis(rise, segment, axis=1) * (np.minimum(rank, knots[-1]) - knots[segment])
-    beyond = np.log((1 - knots[-1]) / np.minimum(1 - rank, 1 - knots[-1]))
-    return np.asarray(inside + _tail_scale(knots, values, mean)[:, None] * beyond)
-
-
-def _segment_of_thousandth(knots: Array) -> npt.NDArray[np.int64]:
-    """The segment between knots that holds each thousandth of probability."""
-    thousandths = (np.arange(1000) + 0.5) / 1000
-    return np.clip(np.searchsorted(knots, thousandths, side="right") - 1, 0, len(knots) - 2)
-
-
-def _tail_scale(knots: Array, values: Array, mean: Array) -> Array:
-    """Scale of the exponential tail above the highest knot, in units, shape (n,)."""
-    tail = 1 - knots[-1]
-    through_two = (values[:, -1] - values[:, -2]) / np.log((1 - knots[-2]) / tail)
-    body = ((values[:, 1:] + values[:, :-1]) / 2 * np.diff(knots)).sum(axis=1)
-    restoring_mean = np.maximum((mean - body) / tail - values[:, -1], 0.0)
-    return np.asarray(np.where(values[:, -1] > values[:, -2], through_two, restoring_mean))
 
 
 def spread(levels: Array, quantiles: Array, mean: Array) -> Array:
@@ -112,14 +64,29 @@ def shared_part(sums: Array, periods: Array) -> Array:
     return np.asarray(np.clip(more / np.where(together > 0, together, 1.0), 0.0, 1.0))
 
 
-def sample_paths(
-    drawn: Array, shared: Array, levels: Array, periods: Array, periods_mean: Array, sums: Array, sums_mean: Array
-) -> Array:
-    """Paths of cumulative demand.
+def one_factor_ranks(drawn: Array, shared: Array) -> Iterator[Array]:
+    """Ranks of each period when all that hold periods together is one factor (a Gaussian copula).
 
     Args:
         drawn: From `draws`, without its first row: shape (1 + K, paths).
         shared: From `shared_part`, shape (n,).
+
+    Yields:
+        For each of K periods: shape (n, paths).
+    """
+    scores = ndtri(drawn)
+    common, own = np.sqrt(shared)[:, None] * scores[0], np.sqrt(1 - shared)[:, None]
+    for score in scores[1:]:
+        yield ndtr(common + own * score)
+
+
+def sample_paths(
+    ranks: Iterable[Array], levels: Array, periods: Array, periods_mean: Array, sums: Array, sums_mean: Array
+) -> Array:
+    """Paths of cumulative demand.
+
+    Args:
+        ranks: For each of K periods the rank of every path, in (0, 1), shape (n, paths).
         levels: Levels of the quantiles, shape (q,).
         periods: Quantiles of demand in each of K periods, shape (n, K, q), units.
         periods_mean: Their means, shape (n, K), units.
@@ -129,19 +96,17 @@ def sample_paths(
     Returns:
         Units, shape (n, K + 1, paths); [:, 0] is zero and no path ever falls.
     """
-    lines, horizon, _ = periods.shape
-    scores = ndtri(drawn)
-    common, own = np.sqrt(shared)[:, None] * scores[0], np.sqrt(1 - shared)[:, None]
-    evenly = (np.arange(drawn.shape[1])[None, :] + 0.5) / drawn.shape[1]
-    paths = np.zeros((lines, horizon + 1, drawn.shape[1]))
-    raw = np.zeros((lines, drawn.shape[1]))
-    for k in range(horizon):
-        rank = ndtr(common + own * scores[1 + k])
-        raw = raw + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
-        until_k = demand_at(evenly, levels, sums[:, k], sums_mean[:, k])
-        np.put_along_axis(paths[:, k + 1], np.argsort(raw, axis=1, kind="stable"), until_k, axis=1)
-        np.maximum(paths[:, k + 1], paths[:, k], out=paths[:, k + 1])
-    return paths
+    before: Array = np.zeros(())
+    paths = []
+    for k, rank in enumerate(ranks):
+        drawn = before + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
+        evenly = (np.arange(drawn.shape[1])[None, :] + 0.5) / drawn.shape[1]
+        until_k = np.empty_like(drawn)
+        sum_at = demand_at(evenly, levels, sums[:, k], sums_mean[:, k])
+        np.put_along_axis(until_k, np.argsort(drawn, axis=1, kind="stable"), sum_at, axis=1)
+        before = np.maximum(until_k, before)
+        paths.append(before)
+    return np.stack([np.zeros_like(before), *paths], axis=1)
 
 
 def lead_times(rank: Array, mean: Array, deviation: Array) -> Array:

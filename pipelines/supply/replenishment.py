@@ -34,6 +34,7 @@ class Situation:
         open_supply: Table open_supply.
         supply_terms: Table supply_terms.
         prices: Key columns and `price` (selling price per unit); may be empty.
+        path_ranks: The same issue of table path_ranks; None or empty where there is none.
     """
 
     as_of: date
@@ -43,6 +44,7 @@ class Situation:
     open_supply: pl.DataFrame
     supply_terms: pl.DataFrame
     prices: pl.DataFrame
+    path_ranks: pl.DataFrame | None = None
 
     @property
     def issued_on(self) -> date:
@@ -96,7 +98,7 @@ def replenishment(
     """
     keys = list(keys)
     stocked = situation.stock.sort(keys)
-    ahead = outlook(stocked, situation.forecasts, situation.lead_time_demand, keys)
+    ahead = outlook(stocked, situation.forecasts, situation.lead_time_demand, keys, situation.path_ranks)
     known = ahead.known()
     if not known.any():
         raise NotEnoughDataError(

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,6 +14,8 @@ from features.tables import TABLES, quantile_column
 from pipelines.release import current
 from pipelines.scorecard import scorecard
 from pipelines.settings import sample_config
+from pipelines.supply.outlook import outlook
+from pipelines.supply.paths import draws
 from tests.conftest import purvey
 
 pytestmark = pytest.mark.sample
@@ -44,6 +47,23 @@ def test_quantiles_are_ordered_and_totals_are_sane(sample_run):
     assert (values[:, 1:] >= values[:, :-1]).all()
     assert (values >= 0).all()
     assert forecasts["period"].n_unique() == sample_run.settings.demand.horizon
+
+
+def test_sample_paths_add_up_to_demand_over_the_lead_time(sample_run):
+    """Within 10 % at the median and the ninth decile by quarter of volume, but the one that hardly sells."""
+    keys = sample_run.settings.demand.series
+    forecasts, lead_time, ranks = map(sample_run.lake.read, ("forecasts", "lead_time_demand", "path_ranks"))
+    lines = lead_time.select(keys).unique().sort(keys).gather_every(3)
+    ahead = outlook(lines, forecasts, lead_time, keys, ranks)
+    assert ahead.joint is not None
+    paths = ahead.paths(draws(ahead.joint.shape[2], ahead.horizon, seed=1), ahead.horizon)
+    quarter = np.argsort(np.argsort(ahead.sums_mean[:, -1])) * 4 // lines.height
+    for level in (0.5, 0.9):
+        drawn, target = np.quantile(paths[:, -1], level, axis=1), ahead.sums[:, -1, list(ahead.levels).index(level)]
+        for volume in (1, 2, 3):
+            assert np.abs(drawn - target)[quarter == volume].sum() < 0.1 * target[quarter == volume].sum()
+    largest = quarter == 3
+    assert paths[largest, -1].mean(axis=1).sum() == pytest.approx(ahead.sums_mean[largest, -1].sum(), rel=0.15)
 
 
 def value(frame: pl.DataFrame, model: str, metric: str, slice_: str = "all") -> float:

@@ -10,7 +10,7 @@ from pipelines.settings import Supply
 from pipelines.supply.constraints import Terms, constrain
 from pipelines.supply.decision import Lines, decide
 from pipelines.supply.outlook import Outlook
-from pipelines.supply.paths import draws, sample_paths, shared_part, spread
+from pipelines.supply.paths import draws, one_factor_ranks, sample_paths, shared_part, spread
 
 LEVELS = np.array([0.1, 0.25, 0.5, 0.75, 0.9])
 HORIZON = 5
@@ -104,7 +104,8 @@ def test_dearer_shortages_never_order_less(line, ahead, unmet_demand, more):
 def test_paths_never_fall_and_keep_the_quantiles_of_the_last_sum(ahead):
     drawn = draws(512, HORIZON, seed=3)
     shared = shared_part(spread(LEVELS, ahead.sums, ahead.sums_mean), spread(LEVELS, ahead.periods, ahead.periods_mean))
-    paths = sample_paths(drawn[1:], shared, LEVELS, ahead.periods, ahead.periods_mean, ahead.sums, ahead.sums_mean)[0]
+    ranks = one_factor_ranks(drawn[1:], shared)
+    paths = sample_paths(ranks, LEVELS, ahead.periods, ahead.periods_mean, ahead.sums, ahead.sums_mean)[0]
     assert (np.diff(paths, axis=0) >= 0).all()
     found = np.quantile(paths[1], LEVELS)
     np.testing.assert_allclose(found, ahead.sums[0, 0], atol=0.05 * (1 + ahead.sums[0, 0].max()))

@@ -105,6 +105,12 @@ def test_scoring_writes_what_the_contract_says(trained: SimpleNamespace):
         fan = frame.select(pl.selectors.matches(r"^p\d\d$")).to_numpy()
         assert (fan >= 0).all()
         assert (np.diff(fan, axis=1) >= 0).all()
+    ranks = trained.lake.read("path_ranks")
+    TABLES["path_ranks"].schema.validate(ranks)
+    assert trained.lake.version("path_ranks") == 0
+    assert set(lead_time["pool"]) <= set(ranks["pool"])
+    assert ranks.group_by("pool").len()["len"].unique().to_list() == [256 * 4]
+    assert ranks["issued_on"].unique().to_list() == forecasts["issued_on"].unique().to_list()
     last = WEEKS.name(START + 109)
     assert forecasts["issued_on"].unique().to_list() == [last + timedelta(days=7)]
     assert forecasts["period"].min() == last + timedelta(weeks=1)
@@ -128,6 +134,12 @@ def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
     assert_frame_equal(once.predict(rows), twice.predict(rows), check_exact=True)
     shuffled = rows.select(sorted(rows.columns, reverse=True))
     assert_frame_equal(once.predict(rows), twice.predict(shuffled), check_exact=True)
+    assert_frame_equal(once.joint.table(), twice.joint.table())
+    facts = json.loads((folder / "model.json").read_text())
+    del facts["blend"]
+    (tmp_path / "copy" / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(TrackingError, match="older program"):
+        DemandModel.from_dir(tmp_path / "copy")
 
 
 def test_a_worse_model_than_a_baseline_does_not_replace_the_champion(trained: SimpleNamespace):
@@ -147,6 +159,15 @@ def test_forecast_does_not_see_what_comes_after_the_cutoff(shop: MadeShop):
     shop.lake.replace("demand", wild)
     assert_frame_equal(honest, forecast(shop, cutoff=cutoff), check_exact=True)
     assert honest["period"].min() == cutoff + timedelta(weeks=1)
+
+
+def test_extreme_quantiles_are_columns_like_any_other(shop: MadeShop):
+    plan = {"quantiles": [0.005, 0.5, 0.975, 0.995], "trees": 4, "training_rows": 2000}
+    shop.settings = shop.settings.model_copy(update={"demand": shop.settings.demand.model_copy(update=plan)})
+    found = forecast(shop)
+    assert found.columns[-4:] == ["p005", "p50", "p975", "p995"]
+    assert (np.diff(found.select(found.columns[-4:]).to_numpy(), axis=1) >= 0).all()
+    assert found["p995"].sum() > 1.05 * found["p975"].sum()
 
 
 def test_order_of_rows_and_number_of_threads_do_not_matter(shop: MadeShop):

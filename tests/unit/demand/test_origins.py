@@ -58,6 +58,7 @@ def test_what_is_learned_at_a_cutoff_depends_on_nothing_later(tmp_path: Path, ho
     assert [name for name in one if one[name] != other.get(name)] == []
     assert list(one) == list(other)
     assert model.fan == again.fan
+    assert model.joint.as_dict() == again.joint.as_dict()
     assert model.lead_time_errors == again.lead_time_errors
     assert (model.blend, model.alignment) == (again.blend, again.alignment)
     assert (model.large, model.whole) == (again.large, again.whole)

@@ -58,6 +58,7 @@ class Shop:
                         members=pl.lit("gamma"),
                         flags=pl.lit(""),
                         p_zero=pl.lit(0.0),
+                        pool=pl.lit(None, dtype=pl.Int32),
                     )
                 )
             frame = pl.concat(parts)

@@ -1,0 +1,118 @@
+"""The distribution of demand that a mean and some quantiles describe: demand at a rank, and the rank of a demand.
+
+The curve goes through every quantile and down to a floor of zero below the lowest; equal quantiles are an atom. Above
+the highest quantile the tail is exponential through the two highest, or, where these coincide, the exponential that
+restores the mean. Between the quantiles the curve bends as far as the mean asks for: straight lines would give a
+skewed series, silent in most periods, far more than its mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.windows import Float64Array, Int64Array
+
+_LEAST_AREA = 0.1  # of the area between two quantiles, below or above the curve: bends have an end
+
+
+def demand_at(rank: Float64Array, levels: Float64Array, quantiles: Float64Array, mean: Float64Array) -> Float64Array:
+    """Inverse distribution function of demand.
+
+    Args:
+        rank: Probabilities, shape (n, m) or (1, m).
+        levels: Levels of the quantiles, ascending, at most three decimals, shape (q,).
+        quantiles: Units, shape (n, q); made non-negative and ascending here.
+        mean: Units, shape (n,).
+
+    Returns:
+        Units, shape (n, m).
+
+    Example:
+        >>> levels, quantiles = np.array([0.25, 0.5, 0.75, 0.999]), np.array([[0.0, 0.0, 4.0, 4.0]])
+        >>> demand_at(np.array([[0.4, 0.625, 0.75]]), levels, quantiles, np.array([1.5])).round(6).tolist()
+        [[0.0, 2.0, 4.0]]
+    """
+    curve = _Curve.through(levels, quantiles, mean)
+    knots, values = curve.knots, curve.values
+    segment = _segment_of_thousandth(knots)[(rank * 1000).astype(np.int64)]
+    part = np.clip((rank - knots[segment]) / np.diff(knots)[segment], 0.0, 1.0)
+    segment = np.broadcast_to(segment, (len(values), rank.shape[1]))
+    low, rise = (np.take_along_axis(each, segment, axis=1) for each in (values, np.diff(values, axis=1)))
+    beyond = np.log((1 - knots[-1]) / np.minimum(1 - rank, 1 - knots[-1]))
+    return np.asarray(low + rise * part ** curve.power[:, None] + curve.tail[:, None] * beyond)
+
+
+def rank_of(demand: Float64Array, levels: Float64Array, quantiles: Float64Array, mean: Float64Array) -> Float64Array:
+    """Distribution function P(demand ≤ a value): what `demand_at` inverts.
+
+    Args:
+        demand: Units, shape (n,); NaN gives NaN.
+        levels: Levels of the quantiles, ascending, at most three decimals, shape (q,).
+        quantiles: Units, shape (n, q); made non-negative and ascending here.
+        mean: Units, shape (n,).
+
+    Returns:
+        Probabilities, shape (n,).
+
+    Example:
+        >>> levels, quantiles = np.array([0.25, 0.5, 0.75, 0.999]), np.array([[0.0, 0.0, 4.0, 4.0]] * 3)
+        >>> rank_of(np.array([-1.0, 0.0, 2.0]), levels, quantiles, np.full(3, 1.5)).round(6).tolist()
+        [0.0, 0.5, 0.625]
+    """
+    curve = _Curve.through(levels, quantiles, mean)
+    knots, values = curve.knots, curve.values
+    count = (values <= demand[:, None]).sum(axis=1)
+    low = np.clip(count - 1, 0, len(knots) - 2)
+    rows = np.arange(len(values))
+    gap = values[rows, low + 1] - values[rows, low]
+    risen = np.divide(demand - values[rows, low], gap, out=np.zeros(len(gap)), where=gap > 0)
+    inside = knots[low] + np.clip(risen, 0, 1) ** (1 / curve.power) * (knots[low + 1] - knots[low])
+    over = np.maximum(demand - values[:, -1], 0.0)
+    steps = np.divide(over, curve.tail, out=np.full(len(values), np.inf), where=curve.tail > 0)
+    beyond = 1 - (1 - knots[-1]) * np.exp(-steps)
+    rank = np.where(count == 0, 0.0, np.where(count == len(knots), beyond, inside))
+    return np.where(np.isnan(demand), np.nan, rank)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Inverse distribution functions of n rows.
+
+    Attributes:
+        knots: Probabilities, from zero on, shape (q + 1,).
+        values: Demand at the knots, units, shape (n, q + 1).
+        tail: Scale of the exponential above the highest knot, units, shape (n,).
+        power: Between two knots demand rises with this power of the probability, shape (n,); 1 is a straight line.
+    """
+
+    knots: Float64Array
+    values: Float64Array
+    tail: Float64Array
+    power: Float64Array
+
+    @classmethod
+    def through(cls, levels: Float64Array, quantiles: Float64Array, mean: Float64Array) -> _Curve:
+        values = np.maximum.accumulate(np.maximum(quantiles, 0.0), axis=1)
+        if len(levels) > 1:
+            slope = (values[:, 1] - values[:, 0]) / (levels[1] - levels[0])
+            floor = np.maximum(values[:, 0] - slope * levels[0], 0.0)
+        else:
+            floor = np.zeros(len(values))
+        knots, values = np.concatenate([[0.0], levels]), np.column_stack([floor, values])
+        beyond, width = 1 - knots[-1], np.diff(knots)
+        least, between = ((area * width).sum(axis=1) for area in (values[:, :-1], np.diff(values, axis=1)))
+        through_two = (values[:, -1] - values[:, -2]) / np.log((1 - knots[-2]) / beyond)
+        restoring_mean = np.maximum((mean - least - between / 2) / beyond - values[:, -1], 0.0)
+        tail = np.where(values[:, -1] > values[:, -2], through_two, restoring_mean)
+        # ∫ t^γ dt = 1 / (1 + γ) is the part of the area between the quantiles that the mean leaves below the curve
+        below = mean - least - beyond * (values[:, -1] + tail)
+        part = np.divide(below, between, out=np.full(len(values), 0.5), where=between > 0)
+        return cls(knots, values, tail, 1 / np.clip(part, _LEAST_AREA, 1 - _LEAST_AREA) - 1)
+
+
+def _segment_of_thousandth(knots: Float64Array) -> Int64Array:
+    """The segment between knots that holds each thousandth of probability."""
+    thousandths = (np.arange(1000) + 0.5) / 1000
+    return np.clip(np.searchsorted(knots, thousandths, side="right") - 1, 0, len(knots) - 2)
