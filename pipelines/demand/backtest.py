@@ -44,7 +44,7 @@ def backtest(
 
     Returns:
         One row a model, series (row in the panel), cutoff and period: `model`, `series`, `cutoff`, `horizon`, `class`,
-        `actual` (as known today, NaN = unknown), `mean`, the quantile columns, `scale_step` and `scale_season`
+        `actual` (as known today, NaN = unknown or out of stock), `mean`, the quantile columns, `scale_step` and `scale_season`
         (of the series' history up to the cutoff, for scaled metrics).
     """
     parts = []
@@ -54,7 +54,8 @@ def backtest(
         facts = _facts(origins, cutoff)
         own = model.predict(rows).select("series", "horizon", "mean", *map(quantile_column, quantiles))
         frames = {MODEL: own} | {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
-        actual = rows.select("series", "horizon", actual=pl.Series(origins.actual(rows, origins.panel.last)))
+        seen = origins.actual(rows, origins.panel.last, scored=True)
+        actual = rows.select("series", "horizon", actual=pl.Series(seen))
         for name, frame in frames.items():
             joined = frame.join(actual, on=["series", "horizon"], how="left").join(facts, on="series", how="left")
             parts.append(joined.with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32)))

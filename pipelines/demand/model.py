@@ -92,6 +92,7 @@ class DemandModel:
         honest = len(past)
         past = past or [_within_sample(origins, cutoff, trees)]
         actual = [origins.actual(window.rows, cutoff) for window in past]
+        sold = [origins.actual(window.rows, cutoff, scored=True) for window in past]
         model = cls(
             trees=trees,
             vocabulary=origins.vocabulary(cutoff),
@@ -103,7 +104,7 @@ class DemandModel:
             errors=Errors([], [], {}),
             lead_time_errors=[],
             large=float(np.median(np.concatenate([window.rows["scale"].to_numpy() for window in past]))),
-            whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in actual),
+            whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in sold),
             calibrated_on=honest,
         )
         model.errors = model._learn_errors(past, actual)

@@ -96,8 +96,15 @@ class Origins:
         weight = recency * np.sqrt(scale / scale.mean())
         return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
 
-    def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
-        """Demand of each row's target period as known at a cutoff, NaN where unknown."""
+    def actual(self, rows: pl.DataFrame, cutoff: int, *, scored: bool = False) -> Float64Array:
+        """Demand of each row's target period as known at a cutoff, NaN where unknown.
+
+        Args:
+            rows: Keys.
+            cutoff: Number of the last period that is over.
+            scored: Unknown where stock ran out, too: a forecast is judged by what was seen, while leaving such
+                periods out of what is learned from would teach too little demand.
+        """
         known = self.panel.known(cutoff)
         place = np.full(self.panel.series.height, -1)
         place[known.position] = np.arange(len(known.position))
@@ -106,6 +113,8 @@ class Origins:
         inside = (row >= 0) & (column < known.quantity.shape[1])
         values = np.full(rows.height, np.nan)
         values[inside] = known.quantity[row[inside], column[inside]]
+        if scored and known.censored is not None:
+            values[inside] = np.where(known.censored[row[inside], column[inside]], np.nan, values[inside])
         return values
 
     def trees(self, cutoff: int, part: float = 1.0) -> Boosting:
