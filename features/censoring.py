@@ -1,12 +1,12 @@
 """Demand that stock did not let happen: what a sold-out period would have sold, from what was known up to then.
 
 A period out of stock is a lower bound, not a missing value: stock runs out when demand is high, so leaving such periods
-out biases demand as surely as taking sales for demand does. Demand of a period is taken as negative binomial in
-multiples of the series' smallest sale: Poisson, with a gamma distributed rate. Sales in a known share of the period tell
-of its rate; where only the fact is known that stock ran out, demand is at least what was sold. Mean and dispersion are
-followed by an online EM (Cappé & Moulines 2009, On-line expectation-maximization algorithm for latent data models, JRSS
-B 71): one pass over periods, each censored one entering with its conditional moments. No value depends on a later
-period or on another series, so it is computed once and holds at every origin.
+out biases demand more than taking sales for demand does. Demand of a period is taken as negative binomial in multiples
+of the series' smallest sale: Poisson, with a gamma distributed rate. Sales in a known share of the period tell of its
+rate; where only the fact is known that stock ran out, demand is at least what was sold. Mean and dispersion follow
+an online EM (Cappé & Moulines 2009, On-line expectation-maximization algorithm for latent data models, JRSS B 71):
+one pass over periods, each censored one entering with its conditional moments. No value depends on a later period or on
+another series, so it is computed once and holds at every origin.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def unconstrained(quantity: FloatArray, available: FloatArray, season: int, year
         >>> sales = np.array([[4, 6, 5, 5, 6, 4, 5, 5]], dtype=np.float32)
         >>> share = np.array([[1, 1, 1, 1, 1, 1, 0.5, 0]], dtype=np.float32)
         >>> unconstrained(sales, share, season=52, year=52).round(1)
-        array([[4. , 6. , 5. , 5. , 6. , 4. , 8.1, 7.3]], dtype=float32)
+        array([[4. , 6. , 5. , 5. , 6. , 4. , 7.6, 7.1]], dtype=float32)
     """
     short = (available < 1) & ~np.isnan(quantity)
     rows = np.flatnonzero(short.any(axis=1))

@@ -156,7 +156,12 @@ def rows_at(
         "scale": scale[series],
     }
     attributes = vocabulary.encode(known.series)
-    own = dict(_own(scaled, scale, rhythm)) | dict(_stock_outs(known, rhythm)) | dict(_observed(known)) | vocabulary.learnable(attributes)
+    own = (
+        dict(_own(scaled, scale, rhythm))
+        | dict(_stock_outs(known, rhythm))
+        | dict(_observed(known))
+        | vocabulary.learnable(attributes)
+    )
     aligned = dict(target_aligned(scaled, horizon, rhythm))
     groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
     groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups

@@ -39,7 +39,7 @@ class Panel:
         ahead: Values known ahead (series × period); they may reach beyond the last period of demand.
         position: Row of each series in the panel this view was cut from.
         censored: Where stock ran out (series × period): demand there is at least what was sold, and `quantity` its
-            expectation. None where the shop does not say what was in stock.
+            expectation. None as long as the shop does not say what is in stock.
     """
 
     grid: Grid
@@ -76,17 +76,22 @@ class Panel:
         quantity[(periods >= begins[:, None]) & (periods < self.listed[:, None])] = 0
         np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
         np.maximum(quantity, 0, out=quantity)  # NaN stays NaN
+        # in C order, so that sums over a row do not depend on how many rows there are
+        observed = {name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()}
+        censored = self.censored
+        if censored is not None:  # whether a shop tells what is in stock is itself known from then on
+            told = not np.isnan(observed["available"]).all()
+            censored = np.ascontiguousarray(censored[rows, :columns]) if told else None
         return replace(
             self,
             series=self.series[rows],
             quantity=np.ascontiguousarray(quantity[rows]),
             listed=begins[rows],
             revisions=self.revisions.clear(),
-            # in C order, so that sums over a row do not depend on how many rows there are
-            observed={name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()},
+            observed=observed,
             ahead={name: np.ascontiguousarray(values[rows]) for name, values in self.ahead.items()},
             position=self.position[rows],
-            censored=None if self.censored is None else np.ascontiguousarray(self.censored[rows, :columns]),
+            censored=censored,
         )
 
     @classmethod
@@ -140,7 +145,7 @@ class Panel:
         wide = _Spread((index.height, future - first + 1), first)
         seen = {name: spread(cells, name) for name in _OBSERVED_WITH_DEMAND if name in cells.columns}
         quantity, censored = spread(cells, "quantity"), None
-        if "available" in cells.columns and cells["available"].null_count() < cells.height:
+        if "available" in seen and not np.isnan(seen["available"]).all():
             censored = seen["available"] < 1
             quantity = unconstrained(quantity, seen["available"], grid.season, round(grid.periods_a_year))
         return cls(

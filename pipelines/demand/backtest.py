@@ -44,8 +44,8 @@ def backtest(
 
     Returns:
         One row a model, series (row in the panel), cutoff and period: `model`, `series`, `cutoff`, `horizon`, `class`,
-        `actual` (as known today, NaN = unknown or out of stock), `mean`, the quantile columns, `scale_step` and `scale_season`
-        (of the series' history up to the cutoff, for scaled metrics).
+        `actual` (as known today, NaN = unknown or out of stock), `mean`, the quantile columns, `scale_step` and
+        `scale_season` (of the series' history up to the cutoff, for scaled metrics).
     """
     parts = []
     for cutoff in cutoffs(origins, count):

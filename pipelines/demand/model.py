@@ -231,6 +231,8 @@ def _within_sample(origins: Origins, cutoff: int, trees: Boosting) -> Past:
     """For records too short to look back: the trees' own forecasts of periods they have learned from."""
     back = min(origins.horizon, max(1, (cutoff - origins.panel.first) // 2))
     rows = origins.rows(cutoff - back, origins.vocabulary(cutoff))
+    learned_since = [name for name in trees.features if name not in rows.columns]
+    rows = rows.with_columns(pl.lit(float("nan"), pl.Float32).alias(name) for name in learned_since)
     mean, anchors = trees.predict(rows)
     scale = rows["scale"].to_numpy().astype(np.float64)
     return Past(rows, mean * scale, anchors * scale[:, None])

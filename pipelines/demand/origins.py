@@ -84,7 +84,7 @@ class Origins:
         parts = [self._thinned(origin, share, vocabulary) for origin in candidates]
         if not parts:
             raise _too_short(self.panel, cutoff)
-        rows = pl.concat(parts).filter(pl.col("origin") + pl.col("horizon") <= cutoff)
+        rows = pl.concat(parts, how="diagonal").filter(pl.col("origin") + pl.col("horizon") <= cutoff)
         actual = self.actual(rows, cutoff)
         rows = rows.with_columns(_y=pl.Series(actual)).filter(pl.col("_y").is_not_nan())
         if rows.is_empty():

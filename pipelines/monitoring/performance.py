@@ -1,8 +1,9 @@
 """What came true: forecasts of earlier issues beside the demand known now.
 
 Only pairs of forecast and actual that both exist count (a cell); a cell in which stock ran out tells what was sold, not
-what was wanted, and is left out. Beside each figure of the forecast stands that of the naive one on the same cells: the last value known when the
-forecast was issued (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 5.2).
+what was wanted, and is left out. Beside each figure of the forecast stands that of the naive one on the same cells: the
+last value known when the forecast was issued (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed.,
+section 5.2).
 """
 
 from __future__ import annotations

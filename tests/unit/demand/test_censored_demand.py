@@ -11,6 +11,7 @@ import pytest
 from features.panel import Panel
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
+from pipelines.demand.outputs import decide
 from tests.made_stock import Array, shelves
 from tests.unit.demand.conftest import START, WEEKS, settings_for
 
@@ -28,7 +29,7 @@ def panel_of(sales: Array, available: Array | None = None) -> Panel:
         }
     ).with_columns(pl.col("quantity").fill_nan(None))
     if available is not None:
-        demand = demand.with_columns(available=pl.Series(available.ravel()))
+        demand = demand.with_columns(available=pl.Series(available.ravel()).fill_nan(None))
     return Panel.build(demand, ["item"], WEEKS, last=START + weeks - 1)
 
 
@@ -77,18 +78,32 @@ def test_what_ran_out_is_learned_from_but_not_judged_by(tmp_path: Path):
     np.testing.assert_array_equal(learned[~ran_out], sold[~ran_out])
 
 
-def test_flags_that_begin_after_the_cutoff_change_no_forecast(tmp_path: Path):
-    """That a shop will some day tell what is in stock is known to nobody before."""
-    shop = shelves(12, 70, cover=1.3, seed=2)
-    cutoff = 60
+@pytest.mark.parametrize("cutoff", [30, 8], ids=["long record", "too short to look back"])
+def test_what_is_told_of_stock_after_the_cutoff_changes_no_forecast(tmp_path: Path, cutoff: int):
+    """Not even that it will be told."""
+    shop = shelves(12, 40, cover=1.3, seed=2)
     available = np.full_like(shop.share, np.nan)
     available[:, cutoff:] = shop.share[:, cutoff:]
-    told, untold = panel_of(shop.sales, available), panel_of(shop.sales[:, :cutoff])
+    told, untold = panel_of(shop.sales, available), panel_of(shop.sales[:, :cutoff], available[:, :cutoff])
     assert told.censored is not None
     assert untold.censored is None
     fans = []
     for panel in (told, untold):
         origins = origins_of(tmp_path, panel)
-        model = DemandModel.fit(origins, untold.last, [0.1, 0.5, 0.9])
-        fans.append(model.predict(origins.rows(untold.last)))
+        fans.append(DemandModel.fit(origins, untold.last, [0.1, 0.5, 0.9]).predict(origins.rows(untold.last)))
     assert fans[0].equals(fans[1])
+
+
+def test_stock_told_of_since_the_middle_of_a_short_record_can_be_learned_from(tmp_path: Path):
+    shop = shelves(12, 9, cover=1.3, seed=3)
+    available = np.where(np.arange(9) < 6, np.nan, shop.share)
+    panel = panel_of(shop.sales, available)
+    origins = origins_of(tmp_path, panel)
+    settings = origins.settings
+    model = DemandModel.fit(origins, panel.last, settings.demand.quantiles)
+    assert "since_stock_out" in model.trees.features
+    forecasts, _ = decide(model, origins.rows(panel.last), panel, settings)
+    assert forecasts["mean"].is_finite().all()
+    lately = dict(forecasts.select("item", flagged=pl.col("flags").str.contains("censored")).unique().rows())
+    assert lately == dict(enumerate((shop.share[:, 6:] < 1).any(axis=1).tolist()))
+    assert 0 < sum(lately.values()) < len(lately)

@@ -71,9 +71,10 @@ def test_the_figures_are_those_worked_out_by_hand() -> None:
     assert TABLES["performance"].schema.is_valid(rows)
 
 
-def test_a_period_without_stock_is_not_judged() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_a_period_in_which_stock_ran_out_is_not_judged(share: float) -> None:
     available = DEMAND.with_columns(
-        available=pl.when((pl.col("product_id") == "b") & (pl.col("period") == WEEK[3])).then(0.0).otherwise(1.0)
+        available=pl.when((pl.col("product_id") == "b") & (pl.col("period") == WEEK[3])).then(share).otherwise(1.0)
     )
     rows = realised(FORECASTS, available, REVISIONS, ["product_id"])
     assert rows.filter(pl.col("slice") == "all")["cells"].unique().to_list() == [2]
