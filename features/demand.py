@@ -156,7 +156,12 @@ def rows_at(
         "scale": scale[series],
     }
     attributes = vocabulary.encode(known.series)
-    own = dict(_own(scaled, scale, rhythm)) | dict(_observed(known)) | vocabulary.learnable(attributes)
+    own = (
+        dict(_own(scaled, scale, rhythm))
+        | dict(_stock_outs(known, rhythm))
+        | dict(_observed(known))
+        | vocabulary.learnable(attributes)
+    )
     aligned = dict(target_aligned(scaled, horizon, rhythm))
     groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
     groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
@@ -197,6 +202,17 @@ def _own(y: FloatArray, scale: FloatArray, rhythm: Rhythm) -> Iterator[tuple[str
     yield "since_sale", w.periods_since(y > 0)
     yield "age", (y.shape[1] - np.argmax(~np.isnan(y), axis=1)).astype(np.float32)
     yield "known_share", w.mean((~np.isnan(w.tail(y, rhythm.means[2]))).astype(np.float32))
+
+
+def _stock_outs(known: Panel, rhythm: Rhythm) -> Iterator[tuple[str, FloatArray]]:
+    """How often and how recently stock ran out, where the shop says so: what is known there is partly an estimate."""
+    if known.censored is None:
+        return
+    told = known.censored | ~np.isnan(known.quantity)
+    share = np.where(told, known.censored, np.nan).astype(np.float32)
+    for window in (rhythm.means[0], rhythm.means[2]):
+        yield f"stock_out_share_{window}", w.mean(w.tail(share, window))
+    yield "since_stock_out", w.periods_since(known.censored)
 
 
 def _observed(known: Panel) -> Iterator[tuple[str, FloatArray]]:

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.calendar import Grid
+from features.censoring import unconstrained
 from features.windows import FloatArray, IntArray
 
 _OBSERVED_WITH_DEMAND = ("price", "promotion", "available")
@@ -22,7 +24,7 @@ class Panel:
     """Demand of many series on one grid of periods.
 
     Columns of the arrays are periods: column `j` is period number `first + j`. NaN means not known: before a series
-    was listed, out of stock, or simply absent.
+    was listed, out of stock without a sale, or simply absent. Where stock ran out, demand is what would have been sold.
 
     Attributes:
         grid: The periods.
@@ -36,6 +38,8 @@ class Panel:
         observed: Values known once their period is over (series × period).
         ahead: Values known ahead (series × period); they may reach beyond the last period of demand.
         position: Row of each series in the panel this view was cut from.
+        censored: Where stock ran out (series × period): demand there is at least what was sold, and `quantity` its
+            expectation. None as long as the shop does not say what is in stock.
     """
 
     grid: Grid
@@ -48,6 +52,7 @@ class Panel:
     observed: Mapping[str, FloatArray]
     ahead: Mapping[str, FloatArray]
     position: IntArray
+    censored: npt.NDArray[np.bool_] | None = None
 
     @property
     def last(self) -> int:
@@ -71,16 +76,22 @@ class Panel:
         quantity[(periods >= begins[:, None]) & (periods < self.listed[:, None])] = 0
         np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
         np.maximum(quantity, 0, out=quantity)  # NaN stays NaN
+        # in C order, so that sums over a row do not depend on how many rows there are
+        observed = {name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()}
+        censored = self.censored
+        if censored is not None:  # whether a shop tells what is in stock is itself known from then on
+            told = not np.isnan(observed["available"]).all()
+            censored = np.ascontiguousarray(censored[rows, :columns]) if told else None
         return replace(
             self,
             series=self.series[rows],
             quantity=np.ascontiguousarray(quantity[rows]),
             listed=begins[rows],
             revisions=self.revisions.clear(),
-            # in C order, so that sums over a row do not depend on how many rows there are
-            observed={name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()},
+            observed=observed,
             ahead={name: np.ascontiguousarray(values[rows]) for name, values in self.ahead.items()},
             position=self.position[rows],
+            censored=censored,
         )
 
     @classmethod
@@ -100,7 +111,8 @@ class Panel:
         """Lay tables out as arrays.
 
         Args:
-            demand: Table `demand`; absent rows are unknown, and so is a period with `available` = 0.
+            demand: Table `demand`; absent rows are unknown, and so is a period with `available` = 0 and no sale.
+                Other periods with `available` < 1 are made what they would have been (`features.censoring`).
             keys: Key columns of a series.
             grid: The periods.
             revisions: Table `demand_revisions`.
@@ -114,8 +126,8 @@ class Panel:
         names = list(keys)
         cells = demand.with_columns(_number=grid.index(pl.col("period")))
         if "available" in cells.columns:
-            in_stock = pl.col("available").is_null() | (pl.col("available") > 0)
-            cells = cells.with_columns(pl.when(in_stock).then("quantity"))
+            told = pl.col("available").is_null() | (pl.col("available") > 0) | (pl.col("quantity") > 0)
+            cells = cells.with_columns(pl.when(told).then("quantity"))
         newest = int(cells.drop_nulls("quantity")["_number"].max() or 0)  # type: ignore[arg-type]
         late = _late(revisions, grid, newest if last is None else None)
         last = newest if last is None else last
@@ -132,17 +144,22 @@ class Panel:
         spread = _Spread((index.height, last - first + 1), first)
         wide = _Spread((index.height, future - first + 1), first)
         seen = {name: spread(cells, name) for name in _OBSERVED_WITH_DEMAND if name in cells.columns}
+        quantity, censored = spread(cells, "quantity"), None
+        if "available" in seen and not np.isnan(seen["available"]).all():
+            censored = seen["available"] < 1
+            quantity = unconstrained(quantity, seen["available"], grid.season, round(grid.periods_a_year))
         return cls(
             grid=grid,
             series=_with_attributes(index.drop("_row"), attributes, names),
             keys=tuple(names),
             first=first,
-            quantity=spread(cells, "quantity"),
+            quantity=quantity,
             listed=listed,
             revisions=_revisions(late, index, names, first),
             observed=seen | {name: _in_life(spread(side[name], name), listed) for name in observed if name in side},
             ahead={name: _in_life(wide(side[name], name), listed) for name in known_ahead if name in side},
             position=np.arange(index.height, dtype=np.int32),
+            censored=censored,
         )
 
 

@@ -73,7 +73,7 @@ class SupersededLines(OrderLines):
 
 
 class Demand(dy.Schema):
-    """Demand of one series in one period. `quantity` null = unknown, 0 = none."""
+    """Demand of one series in one period. `quantity` null = unknown, 0 = none; `available` < 1 = a lower bound."""
 
     period = dy.Date(primary_key=True)
     quantity = dy.Float64(nullable=True)

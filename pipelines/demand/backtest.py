@@ -41,8 +41,8 @@ def backtest(
 
     Returns:
         One row a model, series (row in the panel), cutoff and period: `model`, `series`, `cutoff`, `horizon`, `class`,
-        `actual` (as known today, NaN = unknown), `mean`, the quantile columns, `scale_step`, `scale_season`
-        and `weight` (`facts_at`: of the series' history up to the cutoff).
+        `actual` (as known today, NaN = unknown or out of stock), `mean`, the quantile columns, `scale_step`,
+        `scale_season` and `weight` (`facts_at`: of the series' history up to the cutoff).
     """
     parts = []
     for cutoff in cutoffs(origins, count):
@@ -51,7 +51,8 @@ def backtest(
         facts = facts_at(origins.panel, cutoff)
         own = model.predict(rows).select("series", "horizon", "mean", *map(quantile_column, quantiles))
         frames = {MODEL: own} | {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
-        actual = rows.select("series", "horizon", actual=pl.Series(origins.actual(rows, origins.panel.last)))
+        seen = origins.actual(rows, origins.panel.last, scored=True)
+        actual = rows.select("series", "horizon", actual=pl.Series(seen))
         for name, frame in frames.items():
             joined = frame.join(actual, on=["series", "horizon"], how="left").join(facts, on="series", how="left")
             parts.append(joined.with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32)))

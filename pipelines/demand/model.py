@@ -90,6 +90,7 @@ class DemandModel:
         honest = len(past)
         past = past or [_within_sample(origins, cutoff, trees)]
         actual = [origins.actual(one.rows, cutoff) for one in past]
+        sold = [origins.actual(one.rows, cutoff, scored=True) for one in past]
         model = cls(
             trees=trees,
             blend=Blend.learned(
@@ -105,7 +106,7 @@ class DemandModel:
             lead_time_errors=[],
             joint=JointRanks.unknown(origins.horizon),
             large=float(np.median(np.concatenate([one.scale for one in past]))),
-            whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in actual),
+            whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in sold),
             calibrated_on=honest,
         )
         if honest:
@@ -269,6 +270,8 @@ def _within_sample(origins: Origins, cutoff: int, trees: Boosting) -> Past:
     """For records too short to look back: the trees' own forecasts of periods they have learned from."""
     back = min(origins.horizon, max(1, (cutoff - origins.panel.first) // 2))
     rows = origins.rows(cutoff - back, origins.vocabulary(cutoff))
+    learned_since = [name for name in trees.features if name not in rows.columns]
+    rows = rows.with_columns(pl.lit(float("nan"), pl.Float32).alias(name) for name in learned_since)
     return Past.of(trees, rows, origins.panel.grid.frequency)
 
 

@@ -127,7 +127,7 @@ class Origins:
         parts = [self._thinned(origin, share, vocabulary) for origin in candidates]
         if not parts:
             raise _too_short(self.panel, cutoff)
-        rows = pl.concat(parts).filter(pl.col("origin") + pl.col("horizon") <= cutoff)
+        rows = pl.concat(parts, how="diagonal").filter(pl.col("origin") + pl.col("horizon") <= cutoff)
         actual = self.actual(rows, cutoff)
         rows = rows.with_columns(_y=pl.Series(actual)).filter(pl.col("_y").is_not_nan())
         if rows.is_empty():
@@ -139,8 +139,15 @@ class Origins:
         weight = recency * _importance(rows, scale, self.settings.demand.optimise_for)
         return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
 
-    def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
-        """Demand of each row's target period as known at a cutoff, NaN where unknown."""
+    def actual(self, rows: pl.DataFrame, cutoff: int, *, scored: bool = False) -> Float64Array:
+        """Demand of each row's target period as known at a cutoff, NaN where unknown.
+
+        Args:
+            rows: Keys.
+            cutoff: Number of the last period that is over.
+            scored: Unknown where stock ran out, too: a forecast is judged by what was seen, while leaving such
+                periods out of what is learned from would teach too little demand.
+        """
         known = self.panel.known(cutoff)
         place = np.full(self.panel.series.height, -1)
         place[known.position] = np.arange(len(known.position))
@@ -149,6 +156,8 @@ class Origins:
         inside = (row >= 0) & (column < known.quantity.shape[1])
         values = np.full(rows.height, np.nan)
         values[inside] = known.quantity[row[inside], column[inside]]
+        if scored and known.censored is not None:
+            values[inside] = np.where(known.censored[row[inside], column[inside]], np.nan, values[inside])
         return values
 
     def trees(self, cutoff: int, part: float = 1.0) -> Boosting:

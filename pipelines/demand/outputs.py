@@ -21,7 +21,8 @@ def decide(
 
     A series is `cold_start` with fewer known periods than the model has lags, `obsolete` after
     `demand.obsolete_after_periods` without a sale (half a year where that is not set). Only where it is set does
-    obsolete mean that nothing is forecast: seasonal articles come back.
+    obsolete mean that nothing is forecast: seasonal articles come back. It is `censored` where stock ran out within
+    those lags: what is known of its recent demand is partly an estimate.
 
     Args:
         model: The fitted model.
@@ -36,10 +37,12 @@ def decide(
     patience = settings.demand.obsolete_after_periods
     silent = pl.col("since_sale").fill_nan(None).fill_null(pl.col("age")) >= (patience or rhythm.year // 2)
     new = pl.col("age") * pl.col("known_share") < rhythm.lags
-    state = rows.select("series", _obsolete=silent, _new=new).unique("series")
+    ran_out = pl.col("since_stock_out") < rhythm.lags if "since_stock_out" in rows.columns else pl.lit(False)
+    state = rows.select("series", _obsolete=silent, _new=new, _ran_out=ran_out).unique("series")
     flags = pl.concat_str(
         pl.when(pl.col("_new")).then(pl.lit("cold_start")),
         pl.when(pl.col("_obsolete")).then(pl.lit("obsolete")),
+        pl.when(pl.col("_ran_out")).then(pl.lit("censored")),
         separator=",",
         ignore_nulls=True,
     )

@@ -1,8 +1,9 @@
 """What came true: forecasts of earlier issues beside the demand known now.
 
-Only pairs of forecast and actual that both exist count (a cell); a cell with nothing available is no demand and is left
-out. Beside each figure of the forecast stands that of the naive one on the same cells: the last value known when the
-forecast was issued (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 5.2).
+Only pairs of forecast and actual that both exist count (a cell); a cell in which stock ran out tells what was sold, not
+what was wanted, and is left out. Beside each figure of the forecast stands that of the naive one on the same cells: the
+last value known when the forecast was issued (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed.,
+section 5.2).
 
 Where planners overrode a forecast, its mean stands beside the model's own: the forecast value added of that step
 (Gilliland 2010, The Business Forecasting Deal, chapter 4).
@@ -72,7 +73,7 @@ def matched(
     keys = [*series, "period"]
     sold = demand.filter(pl.col("quantity").is_not_null())
     if "available" in sold.columns:
-        sold = sold.filter(pl.col("available").fill_null(1.0) > 0)
+        sold = sold.filter(pl.col("available").fill_null(1.0) >= 1)
     actual = with_revisions(sold, revisions, keys).select(*keys, actual="quantity")
     cells = forecasts.join(actual, on=keys, how="inner")
     if cells.is_empty():

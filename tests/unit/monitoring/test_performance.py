@@ -107,9 +107,10 @@ def test_overrides_are_judged_against_the_model_they_moved(tmp_path: Path) -> No
     ]
 
 
-def test_a_period_without_stock_is_not_judged() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_a_period_in_which_stock_ran_out_is_not_judged(share: float) -> None:
     available = DEMAND.with_columns(
-        available=pl.when((pl.col("product_id") == "b") & (pl.col("period") == WEEK[3])).then(0.0).otherwise(1.0)
+        available=pl.when((pl.col("product_id") == "b") & (pl.col("period") == WEEK[3])).then(share).otherwise(1.0)
     )
     rows = realised(FORECASTS, available, REVISIONS, ["product_id"])
     assert rows.filter(pl.col("slice") == "all")["cells"].unique().to_list() == [2]
