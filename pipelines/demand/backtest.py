@@ -14,6 +14,7 @@ from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand import metrics
 from pipelines.demand.distribution import ENOUGH, Errors
+from pipelines.demand.lives import lives_of, within_life
 from pipelines.demand.local import LOCALS
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
@@ -52,7 +53,9 @@ def backtest(
         rows = origins.rows(cutoff)
         model = DemandModel.fit(origins, cutoff, quantiles)
         facts = _facts(origins, cutoff)
-        own = model.predict(rows).select("series", "horizon", "mean", *map(quantile_column, quantiles))
+        told_of = ["mean", *map(quantile_column, quantiles)]
+        own = within_life(model.predict(rows), lives_of(origins.panel, rows), told_of)
+        own = own.select("series", "horizon", *told_of)
         frames = {MODEL: own} | {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
         actual = rows.select("series", "horizon", actual=pl.Series(origins.actual(rows, origins.panel.last)))
         for name, frame in frames.items():

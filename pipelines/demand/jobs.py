@@ -17,7 +17,7 @@ from features.tables import quantile_column
 from pipelines.demand import figures
 from pipelines.demand.backtest import BASELINES, MODEL, evaluate
 from pipelines.demand.backtest import backtest as roll
-from pipelines.demand.inputs import READ, demand_from_lines, open_panel
+from pipelines.demand.inputs import READ, demand_from_lines, notes_on_lifecycle, open_panel
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
 from pipelines.demand.outputs import decide, named
@@ -82,7 +82,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
-    summary = Summary("train demand", read=lake.versions(READ))
+    summary = Summary("train demand", read=lake.versions(READ), notes=notes_on_lifecycle(lake, panel))
     summary.figures = {
         "version": version,
         "trained_to": panel.grid.name(panel.last),

@@ -103,7 +103,8 @@ class Origins:
         place[known.position] = np.arange(len(known.position))
         row = place[rows["series"].to_numpy()]
         column = (rows["origin"] + rows["horizon"]).to_numpy() - self.panel.first
-        inside = (row >= 0) & (column < known.quantity.shape[1])
+        # before a series' own start stands the demand of the one it replaces
+        inside = (row >= 0) & (column >= known.listed[row]) & (column < known.quantity.shape[1])
         values = np.full(rows.height, np.nan)
         values[inside] = known.quantity[row[inside], column[inside]]
         return values

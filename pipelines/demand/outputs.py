@@ -7,6 +7,7 @@ import polars as pl
 from features.panel import Panel
 from features.season import RHYTHMS
 from features.tables import quantile_column
+from pipelines.demand.lives import lives_of, sums_within_life, within_life
 from pipelines.demand.model import DemandModel
 from pipelines.settings import Settings
 
@@ -16,7 +17,9 @@ def decide(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Forecasts and lead-time demand with named series and flags.
 
-    A series is `cold_start` with fewer known periods than the model has lags, `obsolete` after
+    Nothing is forecast before the launch of a series (`not_launched`) and after its end (`discontinued`); a period that
+    holds one of them is forecast in proportion. `substitute` says that a series' history began as that of the one it
+    replaces. A series is `cold_start` with fewer known periods than the model has lags, `obsolete` after
     `demand.obsolete_after_periods` without a sale (half a year where that is not set). Only where it is set does
     obsolete mean that nothing is forecast: seasonal articles come back.
 
@@ -34,7 +37,11 @@ def decide(
     silent = pl.col("since_sale").fill_nan(None).fill_null(pl.col("age")) >= (patience or rhythm.year // 2)
     new = pl.col("age") * pl.col("known_share") < rhythm.lags
     state = rows.select("series", _obsolete=silent, _new=new).unique("series")
+    lives = lives_of(panel, rows)
     flags = pl.concat_str(
+        pl.when(pl.col("_end")).then(pl.lit("discontinued")),
+        pl.when(pl.col("_launch")).then(pl.lit("not_launched")),
+        pl.when(pl.col("_substitute")).then(pl.lit("substitute")),
         pl.when(pl.col("_new")).then(pl.lit("cold_start")),
         pl.when(pl.col("_obsolete")).then(pl.lit("obsolete")),
         separator=",",
@@ -50,10 +57,13 @@ def decide(
             pl.when("_obsolete").then(0.0).otherwise(pl.col(name)).alias(name) for name in ["mean", *quantiles]
         )
 
-    forecasts = finished(model.predict(rows)).with_columns(flags=flags, members=pl.lit("boosting"))
+    means = finished(model.predict(rows))
+    forecasts = within_life(means, lives, ["mean", *quantiles])
+    forecasts = forecasts.with_columns(flags=flags, members=pl.lit("boosting"))
     if patience is not None:
         forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
-    lead_time = named(finished(model.predict_lead_time(rows)), panel)
+    lead_time = finished(model.predict_lead_time(rows))
+    lead_time = named(sums_within_life(lead_time, means, lives, ["mean", *quantiles]), panel)
     keys = settings.demand.series
     return (
         named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
