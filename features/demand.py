@@ -1,7 +1,8 @@
 """What is known of a demand series at one origin about one later period: rows keyed (series, origin, horizon).
 
-Quantities are divided by the series' own scale (its mean of the last year of known periods), so one model can learn
-from all of them. Everything here sees the panel through `Panel.known(origin)` only.
+Quantities are divided by the series' own scale (its mean of the last year of known periods; that of a young series
+leans on its group), so one model can learn from all of them. Everything here sees the panel through
+`Panel.known(origin)` only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import polars as pl
 from features import windows as w
 from features.panel import Panel
 from features.season import RHYTHMS, Rhythm, pooled, target_aligned, target_calendar, target_covariates
-from features.windows import FloatArray
+from features.warm_start import warmed
+from features.windows import FloatArray, Int64Array
 
 KEYS = ("series", "origin", "horizon")
 
@@ -144,9 +146,11 @@ def rows_at(
     known = panel.known(origin)
     history = without_leading_zeros(known.quantity)
     rhythm = RHYTHMS[panel.grid.frequency]
-    scale = scale_of(history, rhythm.year)
-    scaled = history / scale[:, None]
     size = (history.shape[0], horizon)
+    attributes = vocabulary.encode(known.series)
+    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
+    groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
+    scale, scaled = _scaled(history, list(groups.values()), rhythm)
     wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
     series, step = np.nonzero(wanted)
     columns: dict[str, npt.NDArray[np.generic]] = {
@@ -155,11 +159,8 @@ def rows_at(
         "horizon": (step + 1).astype(np.int32),
         "scale": scale[series],
     }
-    attributes = vocabulary.encode(known.series)
     own = dict(_own(scaled, scale, rhythm)) | dict(_observed(known)) | vocabulary.learnable(attributes)
     aligned = dict(target_aligned(scaled, horizon, rhythm))
-    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
-    groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
     aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, groups))
     aligned |= dict(target_covariates(known.ahead, vocabulary.alike, scaled, horizon, rhythm))
     columns |= {"ahead": (step + 1).astype(np.float32)}
@@ -172,6 +173,15 @@ def rows_at(
 def features_of(rows: pl.DataFrame) -> list[str]:
     """The columns a model may learn from."""
     return [name for name in rows.columns if name not in (*KEYS, "scale", "period") and rows.schema[name] == pl.Float32]
+
+
+def _scaled(history: FloatArray, groups: list[Int64Array], rhythm: Rhythm) -> tuple[FloatArray, FloatArray]:
+    """Scale of each series and its history in units of it; an empty one reads as what its group leads to expect."""
+    scale = warmed(scale_of(history, rhythm.year), history, groups, rhythm)
+    scaled = history / scale[:, None]
+    unheard = np.isnan(history).all(axis=1) & (scale != 1)
+    scaled[unheard, -1] = 1
+    return scale, scaled
 
 
 def _own(y: FloatArray, scale: FloatArray, rhythm: Rhythm) -> Iterator[tuple[str, FloatArray]]:
