@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,17 @@ from features import windows as w
 from features.panel import Panel
 from features.season import RHYTHMS, Rhythm, pooled, target_aligned, target_calendar, target_covariates
 from features.warm_start import warmed
-from features.windows import FloatArray, Int64Array
+from features.windows import Float64Array, FloatArray, Int64Array
 
 KEYS = ("series", "origin", "horizon")
+
+_Floats = TypeVar("_Floats", FloatArray, Float64Array)
 
 _SEEN = "seen_"
 _CODE = "code_"
 _VALUE = "value_"
 _MOST = 50
+_ROUNDS = 5  # a wild sale has also stretched the scale it is measured by
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def rows_at(
     *,
     country: str | None = None,
     keep: npt.NDArray[np.bool_] | None = None,
+    winsorise: float | None = None,
 ) -> pl.DataFrame:
     """Feature rows of every series known at an origin, for the next 1 … `horizon` periods.
 
@@ -134,6 +139,7 @@ def rows_at(
         vocabulary: The encoding of attributes.
         country: Country whose public holidays are counted.
         keep: Which rows to make (all series of `panel` × horizon); by default all.
+        winsorise: Scaled sales above this quantile of all of them count as that quantile; by default as they are.
 
     Returns:
         `series` (row in `panel.series`), `origin`, `horizon`, `scale` and the features, all Float32; sorted by key.
@@ -151,6 +157,8 @@ def rows_at(
     groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
     groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
     scale, scaled = _scaled(history, list(groups.values()), rhythm)
+    for _ in range(_ROUNDS if winsorise is not None else 0):
+        scale, scaled = _scaled(clipped(scaled, winsorise) * scale[:, None], list(groups.values()), rhythm)
     wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
     series, step = np.nonzero(wanted)
     columns: dict[str, npt.NDArray[np.generic]] = {
@@ -173,6 +181,19 @@ def rows_at(
 def features_of(rows: pl.DataFrame) -> list[str]:
     """The columns a model may learn from."""
     return [name for name in rows.columns if name not in (*KEYS, "scale", "period") and rows.schema[name] == pl.Float32]
+
+
+def clipped(scaled: _Floats, winsorise: float | None) -> _Floats:
+    """Scaled demand with sales above a quantile of all sales set to it; as it is where none is given.
+
+    Example:
+        >>> clipped(np.array([0.0, 0.0, 0.0, 1.0, 2.0, 9.0]), 0.5).tolist()
+        [0.0, 0.0, 0.0, 1.0, 2.0, 2.0]
+    """
+    sales = scaled[scaled > 0]
+    if winsorise is None or not sales.size:
+        return scaled
+    return np.minimum(scaled, np.quantile(sales, winsorise).astype(scaled.dtype))
 
 
 def _scaled(history: FloatArray, groups: list[Int64Array], rhythm: Rhythm) -> tuple[FloatArray, FloatArray]:

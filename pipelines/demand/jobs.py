@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from features.demand import rows_at
+from features.outliers import outliers
 from features.panel import Panel
 from features.tables import quantile_column
 from pipelines.demand import figures
@@ -29,6 +30,8 @@ from pipelines.summary import Summary, progress
 
 if TYPE_CHECKING:
     from pipelines.tracking import Tracker
+
+_SHOWN = 5  # outliers in a summary
 
 
 def build_features(settings: Settings, lake: Lake) -> Summary:
@@ -50,6 +53,7 @@ def build_features(settings: Settings, lake: Lake) -> Summary:
         "units": demand["quantity"].sum(),
         "units_revised_later": revisions["quantity"].sum(),
     }
+    _tell_outliers(open_panel(settings, lake), summary)
     return summary
 
 
@@ -88,6 +92,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         "trained_to": panel.grid.name(panel.last),
         "features": len(model.trees.features),
     }
+    _tell_outliers(panel, summary)
     summary.figures |= {"level": round(model.level, 4), "calibrated_on_origins": model.calibrated_on}
     if overall.height:
         summary.tables["mean over cutoffs"] = overall.pivot("metric", index="model", values="value")
@@ -226,7 +231,7 @@ def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:
         )
     known = {*panel.series.columns, *panel.ahead}
     _refuse_without(name for name in (*vocabulary.codes, *vocabulary.numbers, *vocabulary.alike) if name not in known)
-    rows = rows_at(panel, panel.last, demand.horizon, vocabulary, country=demand.holidays)
+    rows = rows_at(panel, panel.last, demand.horizon, vocabulary, country=demand.holidays, winsorise=demand.winsorise)
     _refuse_without(name for name in model.trees.features if name not in rows.columns)
     return rows
 
@@ -237,6 +242,14 @@ def _refuse_without(missing: Iterable[str]) -> None:
             f"The champion demand model needs {name!r}, which the data no longer gives.",
             remedy="run `purvey train demand` to fit a model to the data as it is now",
         )
+
+
+def _tell_outliers(panel: Panel, summary: Summary) -> None:
+    """Outliers are told, nothing is changed: some are news, some are slips of a pen."""
+    found = outliers(panel, panel.last)
+    summary.figures["outliers_of_the_last_year"] = found.height
+    if found.height:
+        summary.tables["the farthest outliers"] = found.head(_SHOWN)
 
 
 def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.demand import Vocabulary, features_of, rows_at
+from features.demand import Vocabulary, clipped, features_of, rows_at
 from features.panel import Panel
 from features.windows import Float64Array
 from pipelines.demand.boosting import Booster, Boosting
@@ -94,7 +94,8 @@ class Origins:
         years = ((cutoff - rows["origin"].to_numpy()) / self.panel.grid.periods_a_year).astype(int)
         recency = np.asarray(_RECENCY)[np.minimum(years, len(_RECENCY) - 1)]
         weight = recency * np.sqrt(scale / scale.mean())
-        return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
+        target = rows["_y"].to_numpy() / scale
+        return rows.drop("_y"), clipped(target, self.settings.demand.winsorise), weight
 
     def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
         """Demand of each row's target period as known at a cutoff, NaN where unknown."""
@@ -113,7 +114,7 @@ class Origins:
         """Trees fitted on what was known at a cutoff, on a part of the budget."""
         rows, target, weight = self.training_rows(cutoff, part)
         demand = self.settings.demand
-        grow = Booster(demand.trees, self.settings.seed, self.settings.threads)
+        grow = Booster(demand.trees, self.settings.seed, self.settings.threads, **demand.boosting.model_dump())
         return Boosting.fit(rows, target, weight, features_of(rows), self.vocabulary(cutoff).categorical(), grow)
 
     def past(self, cutoff: int) -> Past:
@@ -126,8 +127,8 @@ class Origins:
         return self._past[cutoff]
 
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
-        country = self.settings.demand.holidays
-        return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep)
+        country, winsorise = self.settings.demand.holidays, self.settings.demand.winsorise
+        return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep, winsorise=winsorise)
 
     def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
         """The share of all cells to learn from that fits the budget."""
