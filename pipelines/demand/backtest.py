@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,19 +50,31 @@ def backtest(
     """
     parts = []
     for cutoff in cutoffs(origins, count):
-        rows = origins.rows(cutoff)
-        model = DemandModel.fit(origins, cutoff, quantiles)
-        facts = _facts(origins, cutoff)
-        told_of = ["mean", *map(quantile_column, quantiles)]
-        own = within_life(model.predict(rows), lives_of(origins.panel, rows), told_of)
-        own = own.select("series", "horizon", *told_of)
-        frames = {MODEL: own} | {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
-        actual = rows.select("series", "horizon", actual=pl.Series(origins.actual(rows, origins.panel.last)))
-        for name, frame in frames.items():
-            joined = frame.join(actual, on=["series", "horizon"], how="left").join(facts, on="series", how="left")
-            parts.append(joined.with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32)))
+        frames = {MODEL: forecast_at(origins, cutoff, quantiles)}
+        frames |= {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
+        parts.append(beside_actual(origins, cutoff, frames))
         told()
     return pl.concat(parts) if parts else pl.DataFrame()
+
+
+def forecast_at(origins: Origins, cutoff: int, quantiles: Sequence[float]) -> pl.DataFrame:
+    """`series`, `horizon`, `mean` and the quantile columns, by a model fitted on what was known at a cutoff."""
+    rows, columns = origins.rows(cutoff), ["mean", *map(quantile_column, quantiles)]
+    forecasts = DemandModel.fit(origins, cutoff, quantiles).predict(rows)
+    return within_life(forecasts, lives_of(origins.panel, rows), columns).select("series", "horizon", *columns)
+
+
+def beside_actual(origins: Origins, cutoff: int, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Forecasts of several models at one cutoff beside what came true, in the rows of `backtest`."""
+    facts = _facts(origins, cutoff)
+    keys = _keys(facts["series"].to_numpy(), origins.horizon, cutoff)
+    actual = keys.select("series", "horizon", actual=pl.Series(origins.actual(keys, origins.panel.last)))
+    return pl.concat(
+        frame.join(actual, on=["series", "horizon"], how="left")
+        .join(facts, on="series", how="left")
+        .with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32))
+        for name, frame in frames.items()
+    )
 
 
 def evaluate(long: pl.DataFrame, quantiles: Sequence[float]) -> pl.DataFrame:
