@@ -44,7 +44,7 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
     """Scales, those of young series drawn toward what series of their group sold when they were as young.
 
     A series is young until it has as many known periods as the rhythm's middle window; its group has less and less to
-    say until then. One that never sold gets at least a year's share of its group's level: no unit is made up.
+    say until then. The unit of one that never sold is its group's level: none is made up.
 
     Args:
         scale: `features.demand.scale_of` of the history, units.
@@ -63,8 +63,7 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
     fading = kappa * np.maximum(0, 1 - known / young)
     trust = np.divide(known, known + fading, out=np.zeros(len(known)), where=known + fading > 0)
     sold = (history > 0).any(axis=1)
-    drawn = trust * np.where(sold, scale, 0) + (1 - trust) * mean
-    drawn = np.where(sold, drawn, np.maximum(drawn, mean / rhythm.year))
+    drawn = np.where(sold, trust * scale + (1 - trust) * mean, mean)
     return np.where(mean > 0, drawn, scale).astype(np.float32)
 
 
