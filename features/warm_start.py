@@ -43,8 +43,8 @@ class _Record:
 def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array], rhythm: Rhythm) -> FloatArray:
     """Scales, those of young series drawn toward what series of their group sold when they were as young.
 
-    A series is young until it has as many known periods as the rhythm's middle window; its group has less and less to
-    say until then. The unit of one that never sold is its group's level: none is made up.
+    A series is young (`cold_start`) until it has as many known periods as the model has lags; its group has less and
+    less to say until then. The unit of one that never sold is its group's level: none is made up.
 
     Args:
         scale: `features.demand.scale_of` of the history, units.
@@ -56,10 +56,10 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
     Returns:
         Units; unchanged where no group knows enough series.
     """
-    young = rhythm.means[2]
+    first, young = rhythm.means[2], rhythm.lags
     known = (~np.isnan(history)).sum(axis=1)
-    record = _record(history, young, rhythm.lags)
-    mean, kappa = _of_groups(record, groups, young)
+    record = _record(history, first, young)
+    mean, kappa = _of_groups(record, groups, first)
     fading = kappa * np.maximum(0, 1 - known / young)
     trust = np.divide(known, known + fading, out=np.zeros(len(known)), where=known + fading > 0)
     sold = (history > 0).any(axis=1)
@@ -67,13 +67,13 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
     return np.where(mean > 0, drawn, scale).astype(np.float32)
 
 
-def _record(history: FloatArray, young: int, least: int) -> _Record:
+def _record(history: FloatArray, span: int, least: int) -> _Record:
     """The first periods of each series whose start was seen, the last ones of every other that sold."""
     valid = ~np.isnan(history)
     first = np.argmax(valid, axis=1)
     launched = (first > 0) & (valid.sum(axis=1) >= least) & (history > 0).any(axis=1)
-    start = np.where(launched, first, max(0, history.shape[1] - young))
-    columns = start[:, None] + np.arange(young)
+    start = np.where(launched, first, max(0, history.shape[1] - span))
+    columns = start[:, None] + np.arange(span)
     inside = columns < history.shape[1]
     window = np.take_along_axis(history, np.where(inside, columns, 0), axis=1) if history.shape[1] else history
     window = np.where(inside, window, np.nan).astype(np.float32)
@@ -82,21 +82,21 @@ def _record(history: FloatArray, young: int, least: int) -> _Record:
     return _Record(level, w.ratio(w.deviation(window) ** 2 * periods, np.maximum(periods - 1, 1)), periods, launched)
 
 
-def _of_groups(record: _Record, groups: Sequence[Int64Array], young: int) -> tuple[Float64Array, Float64Array]:
+def _of_groups(record: _Record, groups: Sequence[Int64Array], most: int) -> tuple[Float64Array, Float64Array]:
     """Level and κ of each series' group, NaN where no group knows enough; launches speak before others."""
     mean, kappa = np.full((2, len(record.level)), np.nan)
     told = ~np.isnan(record.level)
     for group in groups:
         for speaks in (told, told & record.launched):
-            enough, level, ratio = _credibility(record, group, speaks, young)
+            enough, level, ratio = _credibility(record, group, speaks, most)
             mean, kappa = np.where(enough, level, mean), np.where(enough, ratio, kappa)
     return np.nan_to_num(mean), np.nan_to_num(kappa)
 
 
 def _credibility(
-    record: _Record, group: Int64Array, speaks: npt.NDArray[np.bool_], young: int
+    record: _Record, group: Int64Array, speaks: npt.NDArray[np.bool_], most: int
 ) -> tuple[npt.NDArray[np.bool_], Float64Array, Float64Array]:
-    """Whether each series' group has enough that speak, their mean level and κ, at most `young` periods."""
+    """Whether each series' group has enough that speak, their mean level and κ, at most so many periods."""
     size = int(group.max(initial=0)) + 1
 
     def total(values: npt.ArrayLike) -> Float64Array:
@@ -108,6 +108,6 @@ def _credibility(
     within = total(record.within) / some
     noise = total(record.within / np.maximum(record.periods, 1)) / some
     between = total((record.level - mean[group]) ** 2) / np.maximum(count - 1, 1) - noise
-    kappa = np.full(size, float(young))
-    np.divide(within, between, out=kappa, where=between * young > within)
+    kappa = np.full(size, float(most))
+    np.divide(within, between, out=kappa, where=between * most > within)
     return (count >= _FEW)[group], mean[group], kappa[group]

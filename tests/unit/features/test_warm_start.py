@@ -42,7 +42,7 @@ def test_credibility_of_a_young_series_by_hand():
     windows = [np.resize(pair, 13) for pair in pairs]  # the first 13 weeks of each
     means = np.array([window.mean() for window in windows])
     within = np.mean([window.var(ddof=1) for window in windows])
-    kappa = within / (means.var(ddof=1) - within / 13) * (1 - 3 / 13)
+    kappa = within / (means.var(ddof=1) - within / 13) * (1 - 3 / 4)
     expected = 3 / (3 + kappa) * 1.0 + kappa / (3 + kappa) * means.mean()
     found = scales(history)
     assert found[5] == pytest.approx(expected, rel=1e-5)
