@@ -49,8 +49,8 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
     Args:
         scale: `features.demand.scale_of` of the history, units.
         history: Demand up to the origin, units (series × period), unknown before the first sale.
-        groups: Group numbers of each series, from the widest grouping to the narrowest; the narrowest that knows
-            enough series speaks.
+        groups: Group numbers of each series, from all in one to the narrowest grouping; the narrowest that knows
+            enough series speaks. All together differ too much to have a say once a series has sold.
         rhythm: Windows of the frequency.
 
     Returns:
@@ -90,6 +90,8 @@ def _of_groups(record: _Record, groups: Sequence[Int64Array], most: int) -> tupl
         for speaks in (told, told & record.launched):
             enough, level, ratio = _credibility(record, group, speaks, most)
             mean, kappa = np.where(enough, level, mean), np.where(enough, ratio, kappa)
+        if group is groups[0]:
+            kappa = np.zeros_like(kappa)
     return np.nan_to_num(mean), np.nan_to_num(kappa)
 
 

@@ -44,7 +44,7 @@ def test_credibility_of_a_young_series_by_hand():
     within = np.mean([window.var(ddof=1) for window in windows])
     kappa = within / (means.var(ddof=1) - within / 13) * (1 - 3 / 4)
     expected = 3 / (3 + kappa) * 1.0 + kappa / (3 + kappa) * means.mean()
-    found = scales(history)
+    found = scales(history, [0] * 6)
     assert found[5] == pytest.approx(expected, rel=1e-5)
     np.testing.assert_array_equal(
         found[:5], scale_of(history, WEEK.year)[:5], "those with a record speak for themselves"
