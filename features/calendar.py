@@ -80,6 +80,14 @@ class Grid:
         days = (index - self._anchor_number()) * _STEP_DAYS[self.frequency] + self._anchor_days()
         return days.cast(pl.Int32).cast(pl.Date)
 
+    def first_days(self, index: pl.Expr | pl.Series) -> pl.Expr:
+        """First days (Date) of periods, by their numbers."""
+        index = pl.lit(index) if isinstance(index, pl.Series) else index
+        if self.frequency == "month":
+            return pl.date(index.floordiv(12), index % 12 + 1, 1)
+        back = _STEP_DAYS[self.frequency] - 1 if self.label == "end" else 0
+        return self.labels(index) - pl.duration(days=back)
+
     def on_grid(self, labels: pl.Expr) -> pl.Expr:
         """Whether each label lies on the grid."""
         return self.labels(self.index(labels)) == labels.cast(pl.Date)

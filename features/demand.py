@@ -1,13 +1,15 @@
 """What is known of a demand series at one origin about one later period: rows keyed (series, origin, horizon).
 
-Quantities are divided by the series' own scale (its mean of the last year of known periods), so one model can learn
-from all of them. Everything here sees the panel through `Panel.known(origin)` only.
+Quantities are divided by the series' own scale (its mean of the last year of known periods; that of a young series
+leans on its group), so one model can learn from all of them. Everything here sees the panel through
+`Panel.known(origin)` only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +18,18 @@ import polars as pl
 from features import windows as w
 from features.panel import Panel
 from features.season import RHYTHMS, Rhythm, pooled, target_aligned, target_calendar, target_covariates
-from features.windows import FloatArray
+from features.warm_start import warmed
+from features.windows import Float64Array, FloatArray, Int64Array
 
 KEYS = ("series", "origin", "horizon")
+
+_Floats = TypeVar("_Floats", FloatArray, Float64Array)
 
 _SEEN = "seen_"
 _CODE = "code_"
 _VALUE = "value_"
 _MOST = 50
+_ROUNDS = 5  # a wild sale has also stretched the scale it is measured by
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,7 @@ def rows_at(
     *,
     country: str | None = None,
     keep: npt.NDArray[np.bool_] | None = None,
+    winsorise: float | None = None,
 ) -> pl.DataFrame:
     """Feature rows of every series known at an origin, for the next 1 … `horizon` periods.
 
@@ -132,6 +139,7 @@ def rows_at(
         vocabulary: The encoding of attributes.
         country: Country whose public holidays are counted.
         keep: Which rows to make (all series of `panel` × horizon); by default all.
+        winsorise: Scaled sales above this quantile of all of them count as that quantile; by default as they are.
 
     Returns:
         `series` (row in `panel.series`), `origin`, `horizon`, `scale` and the features, all Float32; sorted by key.
@@ -144,9 +152,13 @@ def rows_at(
     known = panel.known(origin)
     history = without_leading_zeros(known.quantity)
     rhythm = RHYTHMS[panel.grid.frequency]
-    scale = scale_of(history, rhythm.year)
-    scaled = history / scale[:, None]
     size = (history.shape[0], horizon)
+    attributes = vocabulary.encode(known.series)
+    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
+    groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
+    scale, scaled = _scaled(history, list(groups.values()), rhythm)
+    for _ in range(_ROUNDS if winsorise is not None else 0):
+        scale, scaled = _scaled(clipped(scaled, winsorise) * scale[:, None], list(groups.values()), rhythm)
     wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
     series, step = np.nonzero(wanted)
     columns: dict[str, npt.NDArray[np.generic]] = {
@@ -163,8 +175,6 @@ def rows_at(
         | vocabulary.learnable(attributes)
     )
     aligned = dict(target_aligned(scaled, horizon, rhythm))
-    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
-    groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
     aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, groups))
     aligned |= dict(target_covariates(known.ahead, vocabulary.alike, scaled, horizon, rhythm))
     columns |= {"ahead": (step + 1).astype(np.float32)}
@@ -177,6 +187,28 @@ def rows_at(
 def features_of(rows: pl.DataFrame) -> list[str]:
     """The columns a model may learn from."""
     return [name for name in rows.columns if name not in (*KEYS, "scale", "period") and rows.schema[name] == pl.Float32]
+
+
+def clipped(scaled: _Floats, winsorise: float | None) -> _Floats:
+    """Scaled demand with sales above a quantile of all sales set to it; as it is where none is given.
+
+    Example:
+        >>> clipped(np.array([0.0, 0.0, 0.0, 1.0, 2.0, 9.0]), 0.5).tolist()
+        [0.0, 0.0, 0.0, 1.0, 2.0, 2.0]
+    """
+    sales = scaled[scaled > 0]
+    if winsorise is None or not sales.size:
+        return scaled
+    return np.minimum(scaled, np.quantile(sales, winsorise).astype(scaled.dtype))
+
+
+def _scaled(history: FloatArray, groups: list[Int64Array], rhythm: Rhythm) -> tuple[FloatArray, FloatArray]:
+    """Scale of each series and its history in units of it; an empty one reads as what its group leads to expect."""
+    scale = warmed(scale_of(history, rhythm.year), history, groups, rhythm)
+    scaled = history / scale[:, None]
+    unheard = np.isnan(history).all(axis=1) & (scale != 1)
+    scaled[unheard, -1] = 1
+    return scale, scaled
 
 
 def _own(y: FloatArray, scale: FloatArray, rhythm: Rhythm) -> Iterator[tuple[str, FloatArray]]:

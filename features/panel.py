@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from features import lifecycle
 from features.calendar import Grid
 from features.censoring import unconstrained
 from features.windows import FloatArray, IntArray
@@ -28,7 +29,7 @@ class Panel:
 
     Attributes:
         grid: The periods.
-        series: Key columns and attributes, one row a series, sorted by key.
+        series: Key columns and attributes, one row a series, sorted by key; `replaces` is a row of the same frame.
         keys: Names of the key columns.
         first: Period number of the first column.
         quantity: Demand (series × period), units, as known at the end of each period itself.
@@ -77,19 +78,26 @@ class Panel:
         np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
         np.maximum(quantity, 0, out=quantity)  # NaN stays NaN
         # in C order, so that sums over a row do not depend on how many rows there are
-        observed = {name: np.ascontiguousarray(values[rows, :columns]) for name, values in self.observed.items()}
+        own = np.ascontiguousarray(quantity[rows])
+        series = lifecycle.among(self.series, rows)
+        if origin < self.last:
+            series = lifecycle.as_known(series, self.grid.last_day(origin))
+        life = lifecycle.Life.of(series, own, self.grid, self.first)
+        observed = {
+            name: life.carried(np.ascontiguousarray(values[rows, :columns])) for name, values in self.observed.items()
+        }
         censored = self.censored
         if censored is not None:  # whether a shop tells what is in stock is itself known from then on
             told = not np.isnan(observed["available"]).all()
             censored = np.ascontiguousarray(censored[rows, :columns]) if told else None
         return replace(
             self,
-            series=self.series[rows],
-            quantity=np.ascontiguousarray(quantity[rows]),
-            listed=begins[rows],
+            series=life.series,
+            quantity=life.carried(own),
+            listed=np.maximum(begins[rows], life.start).astype(np.int32),
             revisions=self.revisions.clear(),
             observed=observed,
-            ahead={name: np.ascontiguousarray(values[rows]) for name, values in self.ahead.items()},
+            ahead={name: life.carried(np.ascontiguousarray(values[rows])) for name, values in self.ahead.items()},
             position=self.position[rows],
             censored=censored,
         )
@@ -119,7 +127,7 @@ class Panel:
             covariates: Table `covariates`, keyed by some or all of the keys and period.
             known_ahead: Its columns that are known for future periods too.
             observed: Its columns that are known once the period is over.
-            attributes: What does not change, by all of the keys.
+            attributes: What does not change, by all of the keys; `replaces` as a struct of the keys it names.
             last: The last period number to hold; what became known after it is left out. By default the newest period
                 in which any demand is known; whatever became known after that counts as known at its end.
         """
@@ -130,6 +138,7 @@ class Panel:
             cells = cells.with_columns(pl.when(told).then("quantity"))
         newest = int(cells.drop_nulls("quantity")["_number"].max() or 0)  # type: ignore[arg-type]
         late = _late(revisions, grid, newest if last is None else None)
+        whole = last is None
         last = newest if last is None else last
         late = late.filter(pl.max_horizontal("_number", "_known") <= last)
         cells = cells.filter(pl.col("_number") <= last)
@@ -141,6 +150,7 @@ class Panel:
         listed = lives["_number"].to_numpy().astype(np.int32)
         side = {} if covariates is None else _covariates(covariates, index, names, grid)
         future = max([last, *(int(frame["_number"].max() or 0) for frame in side.values())])  # type: ignore[arg-type]
+        series = lifecycle.linked(_with_attributes(index.drop("_row"), attributes, names), names)
         spread = _Spread((index.height, last - first + 1), first)
         wide = _Spread((index.height, future - first + 1), first)
         seen = {name: spread(cells, name) for name in _OBSERVED_WITH_DEMAND if name in cells.columns}
@@ -150,7 +160,7 @@ class Panel:
             quantity = unconstrained(quantity, seen["available"], grid.season, round(grid.periods_a_year))
         return cls(
             grid=grid,
-            series=_with_attributes(index.drop("_row"), attributes, names),
+            series=series if whole else lifecycle.as_known(series, grid.last_day(last)),
             keys=tuple(names),
             first=first,
             quantity=quantity,

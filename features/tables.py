@@ -95,7 +95,10 @@ class DemandRevisions(dy.Schema):
 
 
 class Series(dy.Schema):
-    """What does not change about a series; every other column is an attribute."""
+    """What does not change about a series; every other column is an attribute.
+
+    `replaces` names the series whose place it takes: the same keys but for the product (else for the last key column).
+    """
 
     launched_on = dy.Date(nullable=True)
     discontinued_on = dy.Date(nullable=True)

@@ -219,6 +219,32 @@ def replenish(
     _print(summary, as_json)
 
 
+@app.command()
+def tune(
+    what: Annotated[str, typer.Argument(help="demand")] = "demand",
+    config: Config = HERE,
+    sample: Sample = False,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="Time to look, 30 by default.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Stop after so many.")] = None,
+    metric: Annotated[str, typer.Option("--metric", help="scaled_pinball, wql, wape or rmsse")] = "scaled_pinball",
+    origins: Annotated[int | None, typer.Option("--origins", min=1, help="How many past cutoffs.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for trees that suit the shop better (Optuna); prints what to put into the configuration."""
+    from pipelines.demand import jobs
+    from pipelines.demand.tuning import as_metric
+    from pipelines.errors import ConfigError
+
+    if what != "demand":
+        raise ConfigError(f"There is nothing called {what!r} to tune.", remedy="say demand")
+    shop, aim = _shop(config, sample, as_json), as_metric(metric)
+    minutes = 30 if minutes is None and trials is None else minutes
+    found = jobs.tune(
+        shop.settings, shop.lake, shop.tracker, metric=aim, origins=origins, trials=trials, minutes=minutes
+    )
+    _print(found, as_json)
+
+
 # -- releases and serving ------------------------------------------------------------------------------------------
 
 

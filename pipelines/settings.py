@@ -87,6 +87,17 @@ class Ingest(Section):
     max_bad_share: Share = 0.05
 
 
+class Boosting(Section):
+    """How the trees of demand are grown; `purvey tune demand` looks for better values than these."""
+
+    learning_rate: float = Field(default=0.08, gt=0, le=1)
+    leaves: int = Field(default=31, ge=2, le=1024)
+    min_leaf: int = Field(default=60, ge=1, description="rows a leaf; less where there are few rows at all")
+    bins: int = Field(default=63, ge=7, le=255)
+    row_share: float = Field(default=0.7, gt=0, le=1, description="of the rows, drawn anew for each tree")
+    feature_share: float = Field(default=0.6, gt=0, le=1, description="of the features, drawn anew for each tree")
+
+
 class Demand(Section):
     """What is forecast, and how far."""
 
@@ -104,6 +115,8 @@ class Demand(Section):
     training_rows: int = Field(default=150_000, ge=1_000)
     obsolete_after_periods: int | None = Field(default=None, ge=1)
     explained_series: int = Field(default=500, ge=1)
+    winsorise: Probability | None = None
+    boosting: Boosting = Boosting()
 
     @field_validator("quantiles")
     @classmethod

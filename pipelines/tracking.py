@@ -190,12 +190,13 @@ class Tracker:
                 relocate(settings)
 
     @contextmanager
-    def run(self, job: str, parameters: Mapping[str, Any]) -> Iterator[Run]:
+    def run(self, job: str, parameters: Mapping[str, Any], *, nested: bool = False) -> Iterator[Run]:
         """A run that ends well with the block, or is marked failed when the block raises.
 
         Args:
             job: What is run, e.g. `train demand`.
             parameters: Settings that decide the result.
+            nested: Whether it is part of the run that is going on.
         """
         import mlflow
 
@@ -204,7 +205,7 @@ class Tracker:
             mlflow.set_registry_uri(self.uri)
             mlflow.set_experiment(self._experiment)
         tags = {"job": job, "code_version": code_version()}
-        with understood(self.uri), mlflow.start_run(run_name=job, tags=tags, log_system_metrics=False):
+        with understood(self.uri), mlflow.start_run(run_name=job, nested=nested, tags=tags, log_system_metrics=False):
             run = Run(self, mlflow.active_run().info.run_id)
             run.log_parameters(parameters)
             self._client.log_text(run.id, "\n".join(requirements()), "requirements.txt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand.distribution import ENOUGH, Errors
 from pipelines.demand.facts import facts_at
+from pipelines.demand.lives import lives_of, within_life
 from pipelines.demand.local import LOCALS
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
@@ -46,18 +47,31 @@ def backtest(
     """
     parts = []
     for cutoff in cutoffs(origins, count):
-        rows = origins.rows(cutoff)
-        model = DemandModel.fit(origins, cutoff, quantiles)
-        facts = facts_at(origins.panel, cutoff)
-        own = model.predict(rows).select("series", "horizon", "mean", *map(quantile_column, quantiles))
-        frames = {MODEL: own} | {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
-        seen = origins.actual(rows, origins.panel.last, scored=True)
-        actual = rows.select("series", "horizon", actual=pl.Series(seen))
-        for name, frame in frames.items():
-            joined = frame.join(actual, on=["series", "horizon"], how="left").join(facts, on="series", how="left")
-            parts.append(joined.with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32)))
+        frames = {MODEL: forecast_at(origins, cutoff, quantiles)}
+        frames |= {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
+        parts.append(beside_actual(origins, cutoff, frames))
         told()
     return pl.concat(parts) if parts else pl.DataFrame()
+
+
+def forecast_at(origins: Origins, cutoff: int, quantiles: Sequence[float]) -> pl.DataFrame:
+    """`series`, `horizon`, `mean` and the quantile columns, by a model fitted on what was known at a cutoff."""
+    rows, columns = origins.rows(cutoff), ["mean", *map(quantile_column, quantiles)]
+    forecasts = DemandModel.fit(origins, cutoff, quantiles).predict(rows)
+    return within_life(forecasts, lives_of(origins.panel, rows), columns).select("series", "horizon", *columns)
+
+
+def beside_actual(origins: Origins, cutoff: int, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Forecasts of several models at one cutoff beside what came true, in the rows of `backtest`."""
+    facts = facts_at(origins.panel, cutoff)
+    keys = _keys(facts["series"].to_numpy(), origins.horizon, cutoff)
+    actual = keys.select("series", "horizon", actual=pl.Series(origins.actual(keys, origins.panel.last, scored=True)))
+    return pl.concat(
+        frame.join(actual, on=["series", "horizon"], how="left")
+        .join(facts, on="series", how="left")
+        .with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32))
+        for name, frame in frames.items()
+    )
 
 
 def _baseline(origins: Origins, name: str, cutoff: int, quantiles: Sequence[float]) -> pl.DataFrame:

@@ -34,6 +34,8 @@ class Booster:
         leaves: Leaves a tree.
         bins: Bins a feature.
         min_leaf: Rows a leaf, less where there are few rows at all.
+        row_share: Share of the rows drawn for each tree.
+        feature_share: Share of the features drawn for each tree.
     """
 
     trees: int
@@ -43,6 +45,8 @@ class Booster:
     leaves: int = 31
     bins: int = 63
     min_leaf: int = 60
+    row_share: float = 0.7
+    feature_share: float = 0.6
 
     def parameters(self, rows: int) -> dict[str, Any]:
         """LightGBM's parameters for a training set of this many rows."""
@@ -52,9 +56,9 @@ class Booster:
             "max_bin": self.bins,
             "min_data_in_leaf": max(2, min(self.min_leaf, rows // 20)),
             "min_data_in_bin": 3,
-            "bagging_fraction": 0.7,
-            "bagging_freq": 1 if rows >= 100 else 0,
-            "feature_fraction": 0.6,
+            "bagging_fraction": self.row_share,
+            "bagging_freq": 1 if rows >= 100 and self.row_share < 1 else 0,
+            "feature_fraction": self.feature_share,
             "cat_smooth": 100.0,
             "cat_l2": 50.0,
             "max_cat_threshold": 16,

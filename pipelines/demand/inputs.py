@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
 
 from features.calendar import Grid, holidays_between
+from features.lifecycle import cycle, joined, linked, replaced_column
 from features.orders import demand_from_orders
 from features.panel import Panel
 from features.versions import every_version
@@ -32,7 +33,7 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
 
     Raises:
         ConfigError: A configured series column or holiday calendar is unknown, or the cutoff is outside the record.
-        DataError: A period does not lie on the grid of the others.
+        DataError: A period does not lie on the grid of the others, or series replace each other in a circle.
         NotEnoughDataError: There is no demand at all.
     """
     _check_holidays(settings)
@@ -44,6 +45,9 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
     if demand["quantity"].null_count() == demand.height:
         raise NotEnoughDataError("There is no known demand in the lake.", remedy="run `purvey ingest` first")
     grid = grid_of(settings, demand)
+    if cutoff is None:
+        demand = _with_planned(lake, demand, keys, grid, settings.demand.horizon)
+    attributes = _attributes(lake, demand.select(keys).unique().sort(keys), keys)
     named = [source for source in settings.sources if source.table == "covariates"]
     return Panel.build(
         demand,
@@ -53,7 +57,7 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
         covariates=lake.read("covariates") if lake.exists("covariates") else None,
         known_ahead=[name for source in named for name in source.known_ahead],
         observed=[name for source in named for name in source.observed],
-        attributes=_attributes(lake, demand.select(keys).unique(), keys),
+        attributes=attributes,
         last=None if cutoff is None else _number(grid, demand, cutoff),
     )
 
@@ -143,17 +147,68 @@ def _number(grid: Grid, demand: pl.DataFrame, cutoff: date) -> int:
     return number
 
 
+def notes_on_lifecycle(lake: Lake, panel: Panel) -> list[str]:
+    """What the shop says of series that have no demand: nothing can be carried over from them."""
+    notes = []
+    for table, key in _attribute_tables(lake, panel.keys):
+        attributes = lake.read(table)
+        if "replaces" not in attributes.columns:
+            continue
+        column = replaced_column(key)
+        known = panel.series[column].cast(pl.String).unique().to_list()
+        said = attributes.filter(pl.col("replaces").is_not_null(), ~pl.col("replaces").is_in(known)).sort(key)
+        if said.height:
+            first = said.row(0, named=True)
+            row = " ".join(str(first[part]) for part in key) + (f" and {said.height - 1} more" * (said.height > 1))
+            notes.append(
+                f"Table {table}, row {row}: replaces {first['replaces']!r}, a {column} without demand. "
+                "Nothing is carried over; correct `replaces` if it is misspelt."
+            )
+    return notes
+
+
+def _attribute_tables(lake: Lake, keys: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The tables that say something of these series, and their keys."""
+    tables = (("series", list(keys)), ("products", ["product_id"]), ("locations", ["location_id"]))
+    return [(table, key) for table, key in tables if lake.exists(table) and set(key) <= set(keys)]
+
+
 def _attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame | None:
-    """What the shop says of its series, products and locations, by series key; free of columns named twice."""
+    """What the shop says of its series, products and locations, by series key; free of columns named twice.
+
+    Raises:
+        DataError: Series replace each other in a circle.
+    """
     found = series
-    for table, key in (("series", keys), ("products", ["product_id"]), ("locations", ["location_id"])):
-        if not lake.exists(table) or not set(key) <= set(series.columns):
+    for table, key in _attribute_tables(lake, keys):
+        found = joined(found, lake.read(table), key, keys)
+    circle = cycle(linked(found, keys))
+    if circle:
+        names = ", ".join(" ".join(str(part) for part in row) for row in found.select(keys)[circle].rows())
+        raise DataError(
+            f"These series replace each other in a circle: {names}.",
+            file=", ".join(table for table, _ in _attribute_tables(lake, keys)),
+            column="replaces",
+            rule="a series replaces an older one",
+            remedy="empty `replaces` of the oldest of them in the source and ingest it again",
+        )
+    return found if found.width > series.width else None
+
+
+def _with_planned(lake: Lake, demand: pl.DataFrame, keys: list[str], grid: Grid, horizon: int) -> pl.DataFrame:
+    """Demand with one unknown period for each series that is going to be launched within the horizon."""
+    newest: date = demand.drop_nulls("quantity")["period"].max()  # type: ignore[assignment]
+    last = grid.number(newest)
+    planned = pl.col("launched_on").is_between(grid.last_day(last), grid.last_day(last + horizon), closed="right")
+    for table, key in _attribute_tables(lake, keys):
+        if set(key) != set(keys):
             continue
         attributes = lake.read(table)
-        fresh = [name for name in attributes.columns if name not in found.columns]
-        one = attributes.select(*key, *fresh).unique(key, keep="last", maintain_order=True)
-        found = found.join(one, on=key, how="left", maintain_order="left")
-    return found if found.width > series.width else None
+        if "launched_on" in attributes.columns:
+            types = {name: demand.schema[name] for name in keys}
+            new = attributes.filter(planned).select(keys).cast(types).unique().join(demand, on=keys, how="anti")  # type: ignore[arg-type]
+            demand = pl.concat([demand, new.with_columns(period=pl.lit(newest))], how="diagonal")
+    return demand
 
 
 def _check_holidays(settings: Settings) -> None:

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from features.outliers import outliers
 from features.panel import Panel
 from features.tables import MEAN, quantile_column
 from pipelines.demand import figures
 from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.evaluation import ALL
-from pipelines.demand.inputs import READ, demand_from_lines, one_series, open_panel
+from pipelines.demand.inputs import READ, demand_from_lines, notes_on_lifecycle, one_series, open_panel
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins, forecast_rows
 from pipelines.demand.outputs import decide, explained, largest, named
 from pipelines.demand.overrides import apply
 from pipelines.demand.report import evaluation_rows, tables_of
+from pipelines.demand.tuning import Metric, Trial, as_yaml, search
 from pipelines.demand.vintages import changes
 from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
@@ -32,6 +34,8 @@ from pipelines.summary import Summary, progress
 
 if TYPE_CHECKING:
     from pipelines.tracking import Registered, Tracker
+
+_SHOWN = 5  # outliers or trials in a summary
 
 
 def build_features(settings: Settings, lake: Lake) -> Summary:
@@ -53,6 +57,7 @@ def build_features(settings: Settings, lake: Lake) -> Summary:
         "units": demand["quantity"].sum(),
         "units_revised_later": revisions["quantity"].sum(),
     }
+    _tell_outliers(open_panel(settings, lake), summary)
     return summary
 
 
@@ -86,12 +91,13 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
-    summary = Summary("train demand", read=lake.versions(READ))
+    summary = Summary("train demand", read=lake.versions(READ), notes=notes_on_lifecycle(lake, panel))
     summary.figures = {
         "version": version,
         "trained_to": panel.grid.name(panel.last),
         "features": len(model.trees.features),
     }
+    _tell_outliers(panel, summary)
     summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
     summary.tables |= tables_of(long, evaluation, settings)
     if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
@@ -271,6 +277,61 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
 
 
+def tune(
+    settings: Settings,
+    lake: Lake,
+    tracker: Tracker,
+    *,
+    metric: Metric = "scaled_pinball",
+    origins: int | None = None,
+    trials: int | None = None,
+    minutes: float | None = None,
+) -> Summary:
+    """Look for trees that suit the shop better; nothing is changed: what is found is printed and kept in MLflow.
+
+    Args:
+        settings: The shop; its own settings are trial 0.
+        lake: Its tables; nothing is written there.
+        tracker: One run, with a nested one a trial.
+        metric: What to make small, the mean over past cutoffs.
+        origins: How many of them, one horizon apart; by default as configured for backtests.
+        trials: Stop after so many.
+        minutes: Start no new trial after so many minutes.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+        NotEnoughDataError: There is no cutoff with a whole horizon after it.
+    """
+    panel = open_panel(settings, lake, fresh=True)
+    count = origins or settings.demand.backtest_origins
+    parameters = _parameters(settings, panel) | {"metric": metric, "origins": count, "trials": trials}
+    with progress("tune demand", trials or 0) as advance, tracker.run("tune demand", parameters) as run:
+
+        def told(trial: Trial) -> None:
+            with tracker.run(f"trial {trial.number}", trial.parameters, nested=True) as nested:
+                nested.log_metrics({metric: trial.loss, "origins": len(trial.losses)})
+            advance()
+
+        shared = Origins(panel, settings, settings.demand.horizon)
+        found = search(shared, metric, count=count, trials=trials, minutes=minutes, told=told)
+        gain, error = found.gain
+        run.log_metrics({metric: found.best.loss, "gain_share": gain, "gain_standard_error": error})
+    complete = [trial for trial in found.trials if not trial.pruned]
+    best_first = sorted(complete, key=lambda trial: (trial.loss, trial.number))[:_SHOWN]
+    return Summary(
+        "tune demand",
+        read=lake.versions((*READ, "order_lines")),
+        figures={"trials": len(found.trials), "pruned": len(found.trials) - len(complete), metric: found.best.loss},
+        tables={
+            "the best trials (0 = your settings)": pl.DataFrame(
+                [{"trial": trial.number, metric: trial.loss, **trial.parameters} for trial in best_first]
+            )
+        },
+        notes=[found.verdict, *([f"To use it:\n{as_yaml(found.best.parameters)}"] if found.best.number else [])],
+        changed=False,
+    )
+
+
 def _champion(tracker: Tracker) -> tuple[Registered, DemandModel]:
     champion = tracker.champion("demand")
     if champion is None:
@@ -304,6 +365,14 @@ def _refuse_without(missing: Iterable[str]) -> None:
             f"The champion demand model needs {name!r}, which the data no longer gives.",
             remedy="run `purvey train demand` to fit a model to the data as it is now",
         )
+
+
+def _tell_outliers(panel: Panel, summary: Summary) -> None:
+    """Outliers are told, nothing is changed: some are news, some are slips of a pen."""
+    found = outliers(panel, panel.last)
+    summary.figures["outliers_of_the_last_year"] = found.height
+    if found.height:
+        summary.tables["the farthest outliers"] = found.head(_SHOWN)
 
 
 def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool:

@@ -269,7 +269,7 @@ def _earlier(origins: Origins, cutoff: int) -> Iterator[tuple[int, int]]:
 def _within_sample(origins: Origins, cutoff: int, trees: Boosting) -> Past:
     """For records too short to look back: the trees' own forecasts of periods they have learned from."""
     back = min(origins.horizon, max(1, (cutoff - origins.panel.first) // 2))
-    rows = origins.rows(cutoff - back, origins.vocabulary(cutoff))
+    rows = origins.rows(cutoff - back, cutoff)
     learned_since = [name for name in trees.features if name not in rows.columns]
     rows = rows.with_columns(pl.lit(float("nan"), pl.Float32).alias(name) for name in learned_since)
     return Past.of(trees, rows, origins.panel.grid.frequency)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from features.calendar import Frequency
-from features.demand import KEYS, Vocabulary, features_of, rows_at, without_leading_zeros
+from features.demand import KEYS, Vocabulary, clipped, features_of, rows_at, without_leading_zeros
 from features.panel import Panel
 from features.season import RHYTHMS
 from features.windows import Float64Array
@@ -72,7 +72,7 @@ def forecast_rows(panel: Panel, origin: int, horizon: int, vocabulary: Vocabular
         settings: The shop.
     """
     demand = settings.demand
-    rows = rows_at(panel, origin, horizon, vocabulary, country=demand.holidays)
+    rows = rows_at(panel, origin, horizon, vocabulary, country=demand.holidays, winsorise=demand.winsorise)
     known = panel.known(origin)
     history = replace(known, quantity=without_leading_zeros(known.quantity))
     hierarchy = [level for level in demand.hierarchy if set(level) <= set(panel.series.columns)]
@@ -103,9 +103,10 @@ class Origins:
         """The attributes used by a model fitted at a cutoff, and their codes."""
         return Vocabulary.of(self.panel.known(cutoff))
 
-    def rows(self, origin: int, vocabulary: Vocabulary | None = None) -> pl.DataFrame:
-        """Every row of one origin: what a forecast needs; encoded as known at the origin itself, or as given."""
-        return forecast_rows(self.panel, origin, self.horizon, vocabulary or self.vocabulary(origin), self.settings)
+    def rows(self, origin: int, fitted: int | None = None) -> pl.DataFrame:
+        """All that a forecast at an origin needs, encoded as known there, or when the trees that read it were grown."""
+        vocabulary = self.vocabulary(origin if fitted is None else fitted)
+        return forecast_rows(self.panel, origin, self.horizon, vocabulary, self.settings)
 
     def training_rows(self, cutoff: int, part: float = 1.0) -> tuple[pl.DataFrame, Float64Array, Float64Array]:
         """Rows whose target period is over by the cutoff, thinned to the budget, with target and weight.
@@ -137,7 +138,8 @@ class Origins:
         years = ((cutoff - rows["origin"].to_numpy()) / self.panel.grid.periods_a_year).astype(int)
         recency = np.asarray(_RECENCY)[np.minimum(years, len(_RECENCY) - 1)]
         weight = recency * _importance(rows, scale, self.settings.demand.optimise_for)
-        return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
+        target = rows["_y"].to_numpy() / scale
+        return rows.drop("_y"), clipped(target, self.settings.demand.winsorise), weight
 
     def actual(self, rows: pl.DataFrame, cutoff: int, *, scored: bool = False) -> Float64Array:
         """Demand of each row's target period as known at a cutoff, NaN where unknown.
@@ -153,7 +155,8 @@ class Origins:
         place[known.position] = np.arange(len(known.position))
         row = place[rows["series"].to_numpy()]
         column = (rows["origin"] + rows["horizon"]).to_numpy() - self.panel.first
-        inside = (row >= 0) & (column < known.quantity.shape[1])
+        # before a series' own start stands the demand of the one it replaces
+        inside = (row >= 0) & (column >= known.listed[row]) & (column < known.quantity.shape[1])
         values = np.full(rows.height, np.nan)
         values[inside] = known.quantity[row[inside], column[inside]]
         if scored and known.censored is not None:
@@ -164,7 +167,7 @@ class Origins:
         """Trees fitted on what was known at a cutoff, on a part of the budget."""
         rows, target, weight = self.training_rows(cutoff, part)
         demand = self.settings.demand
-        grow = Booster(demand.trees, self.settings.seed, self.settings.threads)
+        grow = Booster(demand.trees, self.settings.seed, self.settings.threads, **demand.boosting.model_dump())
         return Boosting.fit(rows, target, weight, features_of(rows), self.vocabulary(cutoff).categorical(), grow)
 
     def past(self, fitted: int, origin: int) -> Past:
@@ -175,7 +178,7 @@ class Origins:
         if (fitted, origin) not in self._past:
             if fitted not in self._part:
                 self._part[fitted] = self.trees(fitted, _PART)
-            rows = self.rows(origin, self.vocabulary(fitted))
+            rows = self.rows(origin, fitted)
             self._past[fitted, origin] = Past.of(self._part[fitted], rows, self.panel.grid.frequency)
         return self._past[fitted, origin]
 
@@ -186,8 +189,8 @@ class Origins:
         return np.asarray(draws[rows["series"].to_numpy(), self.horizon + rows["horizon"].to_numpy() - 1])
 
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
-        country = self.settings.demand.holidays
-        return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep)
+        country, winsorise = self.settings.demand.holidays, self.settings.demand.winsorise
+        return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep, winsorise=winsorise)
 
     def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
         """The share of all cells to learn from that fits the budget."""

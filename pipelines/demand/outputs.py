@@ -10,6 +10,7 @@ from features.season import RHYTHMS
 from features.tables import quantile_column
 from pipelines.demand.boosting import Boosting
 from pipelines.demand.explanation import drivers, in_words
+from pipelines.demand.lives import lives_of, sums_within_life, within_life
 from pipelines.demand.model import DemandModel
 from pipelines.settings import Settings
 
@@ -19,7 +20,9 @@ def decide(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Forecasts and lead-time demand with named series and flags.
 
-    A series is `cold_start` with fewer known periods than the model has lags, `obsolete` after
+    Nothing is forecast before the launch of a series (`not_launched`) and after its end (`discontinued`); a period that
+    holds one of them is forecast in proportion. `substitute` says that a series' history began as that of the one it
+    replaces. A series is `cold_start` with fewer known periods than the model has lags, `obsolete` after
     `demand.obsolete_after_periods` without a sale (half a year where that is not set). Only where it is set does
     obsolete mean that nothing is forecast: seasonal articles come back. It is `censored` where stock ran out within
     those lags: what is known of its recent demand is partly an estimate.
@@ -39,7 +42,11 @@ def decide(
     new = pl.col("age") * pl.col("known_share") < rhythm.lags
     ran_out = pl.col("since_stock_out") < rhythm.lags if "since_stock_out" in rows.columns else pl.lit(False)
     state = rows.select("series", _obsolete=silent, _new=new, _ran_out=ran_out).unique("series")
+    lives = lives_of(panel, rows)
     flags = pl.concat_str(
+        pl.when(pl.col("_end")).then(pl.lit("discontinued")),
+        pl.when(pl.col("_launch")).then(pl.lit("not_launched")),
+        pl.when(pl.col("_substitute")).then(pl.lit("substitute")),
         pl.when(pl.col("_new")).then(pl.lit("cold_start")),
         pl.when(pl.col("_obsolete")).then(pl.lit("obsolete")),
         pl.when(pl.col("_ran_out")).then(pl.lit("censored")),
@@ -56,10 +63,13 @@ def decide(
             pl.when("_obsolete").then(0.0).otherwise(pl.col(name)).alias(name) for name in ["mean", *quantiles]
         )
 
-    forecasts = finished(model.predict(rows)).with_columns(flags=flags, members=pl.lit("boosting"))
+    means = finished(model.predict(rows))
+    forecasts = within_life(means, lives, ["mean", *quantiles])
+    forecasts = forecasts.with_columns(flags=flags, members=pl.lit("boosting"))
     if patience is not None:
         forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
-    lead_time = named(finished(model.predict_lead_time(rows)), panel)
+    lead_time = finished(model.predict_lead_time(rows))
+    lead_time = named(sums_within_life(lead_time, means, lives, ["mean", *quantiles]), panel)
     keys = settings.demand.series
     return (
         named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),

@@ -94,6 +94,7 @@ def test_training_beats_the_baselines_and_is_promoted(trained: SimpleNamespace):
     cuts = {WEEKS.name(START + 109 - back).isoformat() for back in (4, 8)}
     assert set(evaluation["cut"].unique()) == cuts | {"mean", "standard_error"}
     assert evaluation["slice"].n_unique() > 1
+    assert trained.summary.figures["outliers_of_the_last_year"] == 0, "promotions of a made shop are none"
 
 
 def test_scoring_writes_what_the_contract_says(trained: SimpleNamespace):

@@ -142,6 +142,14 @@ def test_the_commented_defaults_of_the_template_are_the_defaults():
         shown = yaml.safe_load(re.sub(r"^#", " ", block[1], flags=re.MULTILINE).replace(" #  ", " "))
         default = getattr(settings, section).model_dump()
         for key, value in shown.items():
-            if key in ("holidays", "active_days", "obsolete_after_periods", "protected", "illustrative", "state"):
+            if key in (
+                "holidays",
+                "active_days",
+                "obsolete_after_periods",
+                "winsorise",
+                "protected",
+                "illustrative",
+                "state",
+            ):
                 continue  # shown as an example: unset by default
             assert default[key] == pytest.approx(value) if isinstance(value, float) else default[key] == value, key
