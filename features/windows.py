@@ -35,15 +35,32 @@ def take(values: FloatArray, columns: npt.NDArray[np.int64]) -> FloatArray:
     inside = (columns >= 0) & (columns < values.shape[1])
     if values.shape[1] == 0:
         return np.full((values.shape[0], *columns.shape), np.nan, dtype=np.float32)
-    out = values[:, np.where(inside, columns, 0)]
+    out = values.take(columns, axis=1, mode="clip")
     out[:, ~inside] = np.nan
     return out
 
 
-def mean(window: FloatArray, axis: int = 1) -> FloatArray:
-    """Mean of the known values."""
-    valid = ~np.isnan(window)
-    return ratio(np.where(valid, window, 0).sum(axis=axis, dtype=np.float64), valid.sum(axis=axis))
+def mean(window: FloatArray, axis: int = -1) -> FloatArray:
+    """Mean of the known values along an axis."""
+    window = np.moveaxis(window, axis, -1)
+    total = window.sum(axis=-1, dtype=np.float64)
+    count = np.full(total.shape, window.shape[-1], dtype=np.float64)
+    gaps = np.isnan(total)
+    if gaps.any():
+        holed = window[gaps]
+        valid = ~np.isnan(holed)
+        total[gaps] = np.where(valid, holed, 0).sum(axis=-1, dtype=np.float64)
+        count[gaps] = valid.sum(axis=-1, dtype=np.int32)
+    return ratio(total, count)
+
+
+def mean_positive(window: FloatArray) -> FloatArray:
+    """Mean of the values above zero along the last axis."""
+    positive = window > 0
+    return ratio(
+        np.where(positive, window, np.float32(0)).sum(axis=-1, dtype=np.float64),
+        positive.sum(axis=-1, dtype=np.int32),
+    )
 
 
 def weighted_mean(window: FloatArray, weights: FloatArray) -> FloatArray:
@@ -78,9 +95,15 @@ def share_positive(window: FloatArray) -> FloatArray:
 
 def last_valid_mean(values: FloatArray, periods: int) -> FloatArray:
     """Mean of the last `periods` known values, however far back they lie."""
-    valid = ~np.isnan(values)
-    after = np.cumsum(valid[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
-    return mean(np.where(valid & (after <= periods), values, np.nan).astype(np.float32))
+    recent = values[:, max(0, values.shape[1] - periods) :]
+    means = mean(recent)
+    short = np.flatnonzero(np.isnan(recent).any(axis=1))
+    older = short[~np.isnan(values[short, : values.shape[1] - recent.shape[1]]).all(axis=1)]
+    if len(older):
+        valid = ~np.isnan(values[older])
+        after = np.cumsum(valid[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
+        means[older] = mean(np.where(valid & (after <= periods), values[older], np.float32(np.nan)))
+    return means
 
 
 def periods_since(event: npt.NDArray[np.bool_]) -> FloatArray:
