@@ -24,6 +24,7 @@ _SEEN = "seen_"
 _CODE = "code_"
 _VALUE = "value_"
 _MOST = 50
+_MOST_ALIKE = 10
 _CELLS_AT_ONCE = 500_000
 
 
@@ -66,7 +67,7 @@ class Vocabulary:
         pools = sorted(
             (name for name in codes if len(codes[name]) <= panel.series.height // 5), key=lambda n: len(codes[n])
         )
-        alike = [name for name, values in panel.ahead.items() if 1 < len(np.unique(values[~np.isnan(values)])) <= 10]
+        alike = [name for name, values in panel.ahead.items() if 1 < w.distinct(values, _MOST_ALIKE) <= _MOST_ALIKE]
         return cls(codes, numbers, pools[-most_groups:], alike)
 
     def choice(self) -> tuple[tuple[str, ...], ...]:

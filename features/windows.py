@@ -112,3 +112,12 @@ def periods_since(event: npt.NDArray[np.bool_]) -> FloatArray:
         return np.full(event.shape[0], np.nan, dtype=np.float32)
     back = np.argmax(event[:, ::-1], axis=1).astype(np.float32)
     return np.where(event.any(axis=1), back, np.nan).astype(np.float32)
+
+
+def distinct(values: FloatArray, most: int) -> int:
+    """How many different known values there are; counting stops after `most`."""
+    left = values[~np.isnan(values)]
+    count = 0
+    while len(left) and count <= most:
+        count, left = count + 1, left[left != left[0]]
+    return count

@@ -7,7 +7,8 @@ taken as known at the cutoff that learns from them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +59,13 @@ class Origins:
     horizon: int
     _thin: dict[Hashable, tuple[float, pl.DataFrame]] = field(default_factory=dict, repr=False)
     _past: dict[int, Past] = field(default_factory=dict, repr=False)
+    _vocabularies: dict[int, Vocabulary] = field(default_factory=dict, repr=False)
 
     def vocabulary(self, cutoff: int) -> Vocabulary:
         """The attributes used by a model fitted at a cutoff, and their codes."""
-        return Vocabulary.of(self.panel.known(cutoff))
+        if cutoff not in self._vocabularies:
+            self._vocabularies[cutoff] = Vocabulary.of(self.panel.known(cutoff))
+        return self._vocabularies[cutoff]
 
     def rows(self, origin: int, vocabulary: Vocabulary | None = None) -> pl.DataFrame:
         """Every row of one origin: what a forecast needs; encoded as known at the origin itself, or as given."""
@@ -98,7 +102,7 @@ class Origins:
 
     def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
         """Demand of each row's target period as known at a cutoff, NaN where unknown."""
-        known = self.panel.known(cutoff)
+        known = replace(self.panel, observed={}, ahead={}).known(cutoff)
         place = np.full(self.panel.series.height, -1)
         place[known.position] = np.arange(len(known.position))
         row = place[rows["series"].to_numpy()]
@@ -128,16 +132,22 @@ class Origins:
         country = self.settings.demand.holidays
         return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep)
 
+    @cached_property
+    def _names(self) -> npt.NDArray[np.uint64]:
+        """A number for each series, from its own key alone."""
+        key = pl.concat_str(pl.col(list(self.panel.keys)).cast(pl.String), separator="\0", ignore_nulls=True)
+        return self.panel.series.select(key).to_series().hash(0).to_numpy()
+
     def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
         """The share of all cells to learn from that fits the budget."""
-        listed = self.panel.known(cutoff).listed + self.panel.first
+        listed = replace(self.panel, observed={}, ahead={}).known(cutoff).listed + self.panel.first
         cells = sum(int((listed <= o).sum()) * min(self.horizon, cutoff - o) for o in candidates)
         return min(1.0, part * self.settings.demand.training_rows / max(1, cells))
 
     def _thinned(self, origin: int, share: float, vocabulary: Vocabulary) -> pl.DataFrame:
         """Some rows of an origin; a smaller share is part of a larger one, so that cutoffs use the same rows."""
         key = (origin, vocabulary.choice())
-        draws = _draws(self.panel.series.select(self.panel.keys), self.horizon, origin)
+        draws = _draws(self._names, self.horizon, origin)
         if key not in self._thin or self._thin[key][0] < share:
             self._thin[key] = share, self._rows(origin, vocabulary, draws < share)
         rows = self._thin[key][1]
@@ -152,11 +162,10 @@ def _candidates(first: int, cutoff: int) -> list[int]:
     return [origin for origin in range(first, cutoff) if origin % stride == 0]
 
 
-def _draws(keys: pl.DataFrame, horizon: int, origin: int) -> Float64Array:
+def _draws(names: npt.NDArray[np.uint64], horizon: int, origin: int) -> Float64Array:
     """A number in [0, 1) for each cell (series × horizon) of an origin, from its own names alone (SplitMix64)."""
-    name = keys.select(pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)).to_series().hash(0)
     cell = np.arange(1, horizon + 1, dtype=np.uint64) + np.array(origin << 16, dtype=np.int64).astype(np.uint64)
-    mixed = name.to_numpy()[:, None] + cell[None, :] * np.uint64(0x9E3779B97F4A7C15)
+    mixed = names[:, None] + cell[None, :] * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     draws: Float64Array = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
