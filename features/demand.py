@@ -204,7 +204,8 @@ class _Block:
         y = history / scale[:, None]
         brought = dict(contributions(y, horizon, rhythm))
         inside = chosen[np.searchsorted(chosen, rows.start) : np.searchsorted(chosen, rows.stop)]
-        y, scale, part = y[inside - rows.start], scale[inside - rows.start], known.part(inside)
+        part = known.part(rows if len(inside) == len(y) else inside)
+        y, scale = y[inside - rows.start], scale[inside - rows.start]
         return cls(
             brought=brought,
             scale={"scale": scale},

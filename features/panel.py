@@ -64,7 +64,9 @@ class Panel:
         """
         columns = min(max(origin - self.first + 1, 0), self.quantity.shape[1])
         rows = np.flatnonzero(self.listed < columns)
-        learned = self.revisions.filter(pl.col("known") <= origin - self.first, pl.col("column") < columns)
+        learned = self.revisions
+        if learned.height:
+            learned = learned.filter(pl.col("known") <= origin - self.first, pl.col("column") < columns)
         row, column = learned["row"].to_numpy(), learned["column"].to_numpy()
         begins = self.listed.copy()
         np.minimum.at(begins, row, column)

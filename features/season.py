@@ -241,9 +241,8 @@ def _alike(
             for values, then in zip(covariates, past, strict=True):
                 there = w.take(values, target[step, None])
                 same &= (then == there) | (np.isnan(there) & np.isnan(then))
-            like = np.where(same, recent, np.float32(0))
-            mean[:, step] = w.ratio(like.sum(axis=1, dtype=np.float64), same.sum(axis=1, dtype=np.int32))
-            weights = (same * recency).sum(axis=1, dtype=np.float64)
-            near[:, step] = w.ratio((like * recency).sum(axis=1, dtype=np.float64), weights)
+            like = w.only(recent, same)
+            mean[:, step] = w.ratio(w.total(like), w.count(same))
+            near[:, step] = w.ratio(w.total(like * recency), w.total(same * recency))
     yield "alike", mean
     yield "alike_recent", near

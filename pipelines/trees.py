@@ -1,7 +1,8 @@
 """LightGBM, loaded without the libraries it looks for only to serve interfaces that are not used here.
 
 `import lightgbm` alone loads scikit-learn, and with it pandas and all of `scipy.stats`: more than a second of the start
-of every command. `from pipelines.trees import lightgbm` does not, unless they are loaded already.
+of every command. `from pipelines.trees import lightgbm` does not, unless they are loaded already; in that process
+LightGBM then has no scikit-learn interface. Who wants that, imports scikit-learn or LightGBM first.
 """
 
 import sys

@@ -134,9 +134,7 @@ class Origins:
 
     @cached_property
     def _names(self) -> npt.NDArray[np.uint64]:
-        """A number for each series, from its own key alone."""
-        key = pl.concat_str(pl.col(list(self.panel.keys)).cast(pl.String), separator="\0", ignore_nulls=True)
-        return self.panel.series.select(key).to_series().hash(0).to_numpy()
+        return _numbered(self.panel.series.select(self.panel.keys))
 
     def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
         """The share of all cells to learn from that fits the budget."""
@@ -162,8 +160,14 @@ def _candidates(first: int, cutoff: int) -> list[int]:
     return [origin for origin in range(first, cutoff) if origin % stride == 0]
 
 
+def _numbered(keys: pl.DataFrame) -> npt.NDArray[np.uint64]:
+    """A number for each series, from its own key alone."""
+    key = pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)
+    return keys.select(key).to_series().hash(0).to_numpy()
+
+
 def _draws(names: npt.NDArray[np.uint64], horizon: int, origin: int) -> Float64Array:
-    """A number in [0, 1) for each cell (series × horizon) of an origin, from its own names alone (SplitMix64)."""
+    """A number in [0, 1) for each cell (series × horizon) of an origin, from its names alone (SplitMix64)."""
     cell = np.arange(1, horizon + 1, dtype=np.uint64) + np.array(origin << 16, dtype=np.int64).astype(np.uint64)
     mixed = names[:, None] + cell[None, :] * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
