@@ -16,7 +16,7 @@ from features.calendar import Grid
 from features.windows import FloatArray, IntArray
 
 _OBSERVED_WITH_DEMAND = ("price", "promotion", "available")
-_CELLS_AT_ONCE = 1_000_000  # a table of a shop can hold sixty times as many
+_CELLS_AT_ONCE = 200_000  # a table of a shop can hold three hundred times as many
 
 
 @dataclass(frozen=True)
