@@ -7,7 +7,7 @@ taken as known at the cutoff that learns from them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -102,7 +102,7 @@ class Origins:
 
     def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
         """Demand of each row's target period as known at a cutoff, NaN where unknown."""
-        known = replace(self.panel, observed={}, ahead={}).known(cutoff)
+        known = self.panel.known(cutoff)
         place = np.full(self.panel.series.height, -1)
         place[known.position] = np.arange(len(known.position))
         row = place[rows["series"].to_numpy()]
@@ -138,7 +138,7 @@ class Origins:
 
     def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
         """The share of all cells to learn from that fits the budget."""
-        listed = replace(self.panel, observed={}, ahead={}).known(cutoff).listed + self.panel.first
+        listed = self.panel.known(cutoff).listed + self.panel.first
         cells = sum(int((listed <= o).sum()) * min(self.horizon, cutoff - o) for o in candidates)
         return min(1.0, part * self.settings.demand.training_rows / max(1, cells))
 
