@@ -147,9 +147,13 @@ def rows_at(
     size = (known.series.height, horizon)
     wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
     chosen = np.flatnonzero(wanted.any(axis=1))
-    blocks = [_Block.of(known, rows, chosen, horizon, vocabulary) for rows in _blocks(known.quantity.shape)]
-    scale, own, aligned, covariates = (
-        _joined([getattr(block, name) for block in blocks]) for name in ("scale", "own", "aligned", "covariates")
+    history = without_leading_zeros(known.quantity)
+    slices = _slices(history.shape)
+    scale = np.concatenate([scale_of(history[rows], rhythm.year) for rows in slices])
+    scaled = history / scale[:, None]
+    blocks = [_Block.of(known, scaled, scale, rows, chosen, horizon, vocabulary) for rows in slices]
+    own, aligned, covariates = (
+        _joined([getattr(block, name) for block in blocks]) for name in ("own", "aligned", "covariates")
     )
     attributes = vocabulary.encode(known.series)
     groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
@@ -162,7 +166,7 @@ def rows_at(
         "series": known.position[chosen][series].astype(np.int32),
         "origin": np.full(series.shape, origin, dtype=np.int32),
         "horizon": (step + 1).astype(np.int32),
-        "scale": scale["scale"][series],
+        "scale": scale[chosen][series],
     }
     columns |= {"ahead": (step + 1).astype(np.float32)}
     columns |= {name: values[series] for name, values in own.items()}
@@ -182,40 +186,40 @@ class _Block:
 
     Attributes:
         brought: What every series of the block brings to its groups.
-        scale: Scale of the chosen series.
-        own: Their past, one value a series.
+        own: The past of those chosen, one value a series.
         aligned: Their past aligned with each target, series × horizon.
         covariates: Their covariates at each target, series × horizon.
     """
 
     brought: dict[str, FloatArray]
-    scale: dict[str, FloatArray]
     own: dict[str, FloatArray]
     aligned: dict[str, FloatArray]
     covariates: dict[str, FloatArray]
 
     @classmethod
     def of(
-        cls, known: Panel, rows: slice, chosen: npt.NDArray[np.int64], horizon: int, vocabulary: Vocabulary
+        cls,
+        known: Panel,
+        scaled: FloatArray,
+        scale: FloatArray,
+        rows: slice,
+        chosen: npt.NDArray[np.int64],
+        horizon: int,
+        vocabulary: Vocabulary,
     ) -> _Block:
         rhythm = RHYTHMS[known.grid.frequency]
-        history = without_leading_zeros(known.quantity[rows])
-        scale = scale_of(history, rhythm.year)
-        y = history / scale[:, None]
-        brought = dict(contributions(y, horizon, rhythm))
         inside = chosen[np.searchsorted(chosen, rows.start) : np.searchsorted(chosen, rows.stop)]
-        part = known.part(rows if len(inside) == len(y) else inside)
-        y, scale = y[inside - rows.start], scale[inside - rows.start]
+        picked = rows if len(inside) == rows.stop - rows.start else inside
+        y, part = scaled[picked], known.part(picked)
         return cls(
-            brought=brought,
-            scale={"scale": scale},
-            own=dict(_own(y, scale, rhythm)) | dict(_observed(part)),
+            brought=dict(contributions(scaled[rows], horizon, rhythm)),
+            own=dict(_own(y, scale[picked], rhythm)) | dict(_observed(part)),
             aligned=dict(target_aligned(y, horizon, rhythm)),
             covariates=dict(target_covariates(part.ahead, vocabulary.alike, y, horizon, rhythm)),
         )
 
 
-def _blocks(shape: tuple[int, ...]) -> list[slice]:
+def _slices(shape: tuple[int, ...]) -> list[slice]:
     rows = max(1, _CELLS_AT_ONCE // shape[1])
     return [slice(start, min(start + rows, shape[0])) for start in range(0, max(1, shape[0]), rows)]
 
