@@ -20,6 +20,8 @@ UTC = "UTC"
 # Beyond these a value is a slip of an export (no date given, a code in a column of numbers), never trade.
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC_ZONE)
 MOST = 1e9
+# What moves a forecast: the usual level of its series, and what is added to it or taken away.
+DRIVERS = ("level", "season", "trend", "promotion", "calendar", "stock_outs", "correction")
 Kind = Literal["event", "state", "snapshot", "derived"]
 
 
@@ -252,6 +254,30 @@ class Forecasts(dy.Schema):
     model_version = _text(nullable=False)
 
 
+class ForecastDrivers(dy.Schema):
+    """Why a forecast is what it is: its mean as a sum of drivers, in units, and the strongest of them in words."""
+
+    issued_on = dy.Date(primary_key=True)
+    period = dy.Date(primary_key=True)
+    mean = dy.Float64(nullable=False)
+    level = dy.Float64(nullable=False)
+    season = dy.Float64(nullable=False)
+    trend = dy.Float64(nullable=False)
+    promotion = dy.Float64(nullable=False)
+    calendar = dy.Float64(nullable=False)
+    stock_outs = dy.Float64(nullable=False)
+    correction = dy.Float64(nullable=False)
+    words_en = _text(nullable=False)
+    words_zh = _text(nullable=False)
+    model_version = _text(nullable=False)
+
+    @dy.rule()
+    def drivers_add_up(cls) -> pl.Expr:
+        return (pl.sum_horizontal(DRIVERS) - pl.col("mean")).abs() <= 1e-6 * (
+            1 + pl.max_horizontal(pl.col(DRIVERS).abs())
+        )
+
+
 class LeadTimeDemand(dy.Schema):
     """Demand summed over the next 1 … H periods: its own target, never a sum of quantiles."""
 
@@ -337,8 +363,15 @@ class Replenishment(dy.Schema):
     model_version = _text(nullable=False)
 
 
+MEAN = "mean"
+STANDARD_ERROR = "standard_error"
+
+
 class Evaluation(dy.Schema):
-    """How good a model was on cuts it had not seen, beside its baselines."""
+    """How good a model was on cuts it had not seen, beside its baselines.
+
+    `cut` names one cut, `mean` is the mean over them and `standard_error` the standard error of that mean.
+    """
 
     capability = _text(primary_key=True)
     model = _text(primary_key=True)
@@ -456,6 +489,7 @@ _ALL = (
     Table("exclusions", Exclusions, "state"),
     Table("quarantine", Quarantine, "state"),
     Table("forecasts", Forecasts, "derived", keyed_by_series=True, open=True),
+    Table("forecast_drivers", ForecastDrivers, "derived", keyed_by_series=True),
     Table("lead_time_demand", LeadTimeDemand, "derived", keyed_by_series=True, open=True),
     Table("customer_scores", CustomerScores, "derived", open=True),
     Table("segments", Segments, "derived"),

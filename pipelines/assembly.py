@@ -21,6 +21,7 @@ HISTORY_PERIODS = 104
 # Each scored table keeps every issue in the lake; a release holds the newest, found by this column.
 NEWEST_BY = {
     "forecasts": "issued_on",
+    "forecast_drivers": "issued_on",
     "lead_time_demand": "issued_on",
     "customer_scores": "as_of",
     "segments": "as_of",

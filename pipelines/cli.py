@@ -144,6 +144,26 @@ def forecast(
 
 
 @app.command()
+def explain(
+    series: Annotated[list[str], typer.Argument(help="KEY=VALUE for the columns that name the series.")],
+    config: Config = HERE,
+    sample: Sample = False,
+    cutoff: Annotated[
+        datetime | None, typer.Option("--cutoff", formats=["%Y-%m-%d"], help="The last period whose demand is known.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option("--horizon", min=1, help="Periods ahead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say why the champion forecasts what it does for one series: its drivers in units and words."""
+    from pipelines.demand import jobs
+    from pipelines.printing import print_drivers
+
+    shop, wanted = _shop(config, sample, as_json), _pairs(series)
+    summary = jobs.explain(shop.settings, shop.lake, shop.tracker, wanted, cutoff=_date(cutoff), horizon=horizon)
+    _print(summary, as_json) if as_json else print_drivers(summary, shop.settings.demand.series)
+
+
+@app.command()
 def backtest(
     out: Out,
     what: Annotated[str, typer.Argument(help="demand or customers")] = "demand",
@@ -357,7 +377,7 @@ def scorecard(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how good the models were on cuts they had not seen, beside their baselines."""
+    """Show how good the models were on cuts they had not seen, beside their baselines; --json tells everything."""
     from pipelines.printing import print_json, print_tables
     from pipelines.scorecard import scorecard, write_into
 
@@ -366,7 +386,7 @@ def scorecard(
     if into is not None:
         write_into(into, tables)
     if as_json:
-        print_json({title: frame.to_dicts() for title, frame in tables.items()})
+        print_json({title: frame.to_dicts() for title, frame in scorecard(shop.lake, whole=True).items()})
     else:
         print_tables(tables)
 
@@ -442,6 +462,18 @@ def _print(summary: Summary, as_json: bool) -> None:
     from pipelines.printing import print_json, print_summary
 
     print_json(summary.as_dict()) if as_json else print_summary(summary)
+
+
+def _pairs(arguments: list[str]) -> dict[str, str]:
+    from pipelines.errors import ConfigError
+
+    pairs = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"{argument!r} is no KEY=VALUE.", remedy="for example product_id=85123A")
+        pairs[name] = value
+    return pairs
 
 
 def _date(day: datetime | None) -> date | None:

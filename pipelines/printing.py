@@ -13,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.accuracy import GIVE_OR_TAKE, with_errors
+
 if TYPE_CHECKING:
     from pipelines.settings import Settings
     from pipelines.steps import Shop
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH_WITHOUT_TERMINAL = 120
 MOST_ROWS = 20
+_BAR_WIDTH = 10
 
 
 @cache
@@ -88,8 +91,9 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_tables(tables: Mapping[str, pl.DataFrame]) -> None:
-    """Titled tables."""
-    for title, frame in tables.items():
+    """Titled tables; a standard error stands in the cell of what it belongs to."""
+    for title, table in tables.items():
+        frame = with_errors(table)
         print_rows(frame.head(MOST_ROWS).to_dicts(), "nothing to show", title=title)
         if frame.height > MOST_ROWS:
             _console().print(f"  … and {frame.height - MOST_ROWS:,} more rows")
@@ -105,10 +109,36 @@ def print_rows(rows: Sequence[Mapping[str, Any]], when_empty: str, *, title: str
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if _is_number(value) else "left", overflow="fold")
+        table.add_column(name.replace("_", " "), justify="right" if _is_figure(value) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_short(value) for value in row.values()))
     console.print(table)
+
+
+def print_drivers(summary: Summary, keys: Sequence[str]) -> None:
+    """What moves the forecast of one series: over all periods as bars, and period by period in words."""
+    from features.tables import DRIVERS
+
+    frame = summary.tables["drivers"]
+    console = _console()
+    console.print(" ".join(f"{key} {frame[key][0]}" for key in keys))
+    totals = {driver: float(frame[driver].sum()) for driver in DRIVERS}
+    largest = max(abs(units) for driver, units in totals.items() if driver != "level")
+    decimals = 1 if max(map(abs, totals.values())) >= 10 else 2
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("driver")
+    table.add_column("units", justify="right")
+    table.add_column("")
+    for driver, units in totals.items():
+        moved = driver != "level"
+        bar = _bar(units / largest if largest else 0.0) if moved else ""
+        table.add_row(driver.replace("_", " "), f"{units:{'+' if moved else '-'}z,.{decimals}f}", bar)
+    table.add_row("forecast", f"{frame['mean'].sum():,.{decimals}f}", f"over {frame.height} periods", style="bold")
+    console.print(table)
+    for period, words in frame.select("period", "words_en").iter_rows():
+        console.print(f"  {period}  {words}", soft_wrap=True)
+    for note in summary.notes:
+        console.print(f"  note: {note}")
 
 
 def print_releases(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -143,7 +173,20 @@ def example_calls(settings: Settings) -> list[str]:
     return [*calls, "/v1/models", "/v1/monitoring/drift", "/health/ready"][:3]
 
 
-def _is_number(value: Any) -> bool:
+def _bar(share: float) -> str:
+    """A share from −1 to 1 as a bar to the left or the right of an axis.
+
+    Example:
+        >>> _bar(-0.5), _bar(0.25)
+        ('     █████│', '          │███')
+    """
+    length = int(abs(share) * _BAR_WIDTH + 0.5)
+    return f"{'█' * length if share < 0 else '':>{_BAR_WIDTH}}│{'█' * length if share > 0 else ''}"
+
+
+def _is_figure(value: Any) -> bool:
+    if isinstance(value, str):
+        return GIVE_OR_TAKE in value
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -7,38 +7,45 @@ from pathlib import Path
 
 import polars as pl
 
+from features.tables import MEAN
+from pipelines.accuracy import wide, with_errors
 from pipelines.errors import ConfigError
 from pipelines.lake import Lake
 
-MEAN = "mean"
-# What a person wants to see first, in this order; everything else stays in the lake and in MLflow.
+# What a person wants to see first, in this order; everything else is in `--json`, the lake and MLflow.
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "Demand": ("demand", ("wape", "scaled_pinball", "bias_share", "rmsse", "calibration_gap")),
+    "Demand": ("demand", ("wape", "wape_added", "scaled_pinball", "bias_share", "calibration_gap")),
     "Customers": ("customers", ("auc", "ece", "brier", "lift_10")),
     "Value": ("value", ("gini", "total_ratio", "spearman")),
 }
-MORE_IS_BETTER = {"auc", "gini"}
+_PART = "="  # a slice by horizon or level of a hierarchy, `horizon=3`
 
 
-def scorecard(lake: Lake) -> dict[str, pl.DataFrame]:
+def scorecard(lake: Lake, *, whole: bool = False) -> dict[str, pl.DataFrame]:
     """One table a capability: a row a model and slice, a column a metric, means over the cuts.
+
+    Beside a metric stands `METRIC_standard_error`, where it is known.
 
     Args:
         lake: The shop's tables; a shop that has not been trained yet gets no tables.
+        whole: Every metric and slice, not only those a person wants to see first.
     """
     if not lake.exists("evaluation"):
         return {}
-    evaluation = lake.read("evaluation").filter(pl.col("cut") == MEAN)
+    evaluation = lake.read("evaluation")
     tables = {}
     for title, (capability, metrics) in TABLES.items():
-        rows = evaluation.filter((pl.col("capability") == capability) & pl.col("metric").is_in(metrics))
-        if rows.height:
-            tables[title] = _wide(rows, metrics)
+        rows = evaluation.filter(capability=capability)
+        if not whole:
+            rows = rows.filter(pl.col("metric").is_in(metrics), ~pl.col("slice").str.contains(_PART, literal=True))
+        if rows.filter(cut=MEAN).height:
+            rest = sorted(set(rows["metric"].unique()) - set(metrics))
+            tables[title] = wide(rows, (*metrics, *rest))
     return tables
 
 
 def markdown(frame: pl.DataFrame) -> str:
-    """A Markdown table.
+    """A Markdown table; a standard error stands in the cell of what it belongs to.
 
     Example:
         >>> print(markdown(pl.DataFrame({"model": ["a"], "wape": [0.51234]})))
@@ -46,6 +53,7 @@ def markdown(frame: pl.DataFrame) -> str:
         |---|---|
         | a | 0.512 |
     """
+    frame = with_errors(frame)
     lines = ["| " + " | ".join(name.replace("_", " ") for name in frame.columns) + " |", "|---" * frame.width + "|"]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.rows()]
     return "\n".join(lines)
@@ -65,13 +73,6 @@ def write_into(file: Path, tables: dict[str, pl.DataFrame]) -> None:
         lambda found: f"{found[1]}{markdown(tables[found[2]])}\n{found[3]}" if found[2] in tables else found[0], text
     )
     file.write_text(filled, encoding="utf-8")
-
-
-def _wide(rows: pl.DataFrame, metrics: tuple[str, ...]) -> pl.DataFrame:
-    wide = rows.pivot("metric", index=["slice", "model"], values="value", maintain_order=True)
-    present = [metric for metric in metrics if metric in wide.columns]
-    best_first = wide.sort(present[0], descending=present[0] in MORE_IS_BETTER)
-    return best_first.sort(pl.col("slice") != "all", "slice", maintain_order=True).select("slice", "model", *present)
 
 
 def _cell(value: object) -> str:

@@ -96,10 +96,13 @@ class Demand(Section):
     horizon: int = Field(default=8, ge=1, le=366)
     quantiles: list[Probability] = list(DEFAULT_QUANTILES)
     holidays: str | None = Field(default=None, description="country code, e.g. GB")
+    hierarchy: list[list[str]] = Field(default=[], description="levels at which totals are aligned and judged")
+    optimise_for: Literal["wape", "rmsse", "mase", "money"] = "wape"
     backtest_origins: int = Field(default=3, ge=1, le=60)
     trees: int = Field(default=120, ge=1)
     training_rows: int = Field(default=150_000, ge=1_000)
     obsolete_after_periods: int | None = Field(default=None, ge=1)
+    explained_series: int = Field(default=500, ge=1)
 
     @field_validator("quantiles")
     @classmethod

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
 INPUTS = ("order_lines", "demand", "series", "products", "locations", "customers", "contracts", "covariates")
-SCORED = ("forecasts", "lead_time_demand", "customer_scores", "segments", "replenishment")
+SCORED = ("forecasts", "forecast_drivers", "lead_time_demand", "customer_scores", "segments", "replenishment")
 
 # Settings that can change any result, and what a source says about the meaning of its columns (where its files are
 # does not matter: what is in them is seen in the versions of the tables).

@@ -11,6 +11,7 @@ import math
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,9 +102,11 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
         """Record figures; what is missing or not a number is left out."""
-        for name, value in metrics.items():
-            if value is not None and math.isfinite(value):
-                self._client.log_metric(self.id, name, float(value))
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1_000)
+        known = {name: float(value) for name, value in metrics.items() if value is not None and math.isfinite(value)}
+        self._client.log_batch(self.id, metrics=[Metric(name, value, now, 0) for name, value in known.items()])
 
     def log_figure(self, name: str, figure: Figure) -> None:
         """Keep a picture as `figures/NAME.png`."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.tables import TABLES, quantile_column
+from features.tables import DRIVERS, TABLES, quantile_column
 from pipelines.release import Release, activate, freeze
 from pipelines.settings import Settings
 
@@ -110,6 +110,19 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         model_version=pl.lit(version),
         **spread,
     )
+    drivers = forecasts.filter(pl.col("product_id") < PRODUCTS[40]).select(
+        "product_id",
+        "issued_on",
+        "period",
+        "mean",
+        level=0.8 * pl.col("mean"),
+        season=0.3 * pl.col("mean"),
+        trend=-0.1 * pl.col("mean"),
+        **{driver: pl.lit(0.0) for driver in DRIVERS[3:]},
+        words_en=pl.lit("units: usual level; more from the season, less from the trend"),
+        words_zh=pl.lit("预计：平常水平；季节多，趋势少"),
+        model_version="model_version",
+    )
     lead_time = forecasts.select(
         "product_id",
         "issued_on",
@@ -126,7 +139,8 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
     series = pl.DataFrame(
         {"product_id": PRODUCTS, "description": [HOSTILE_DESCRIPTION, *(f"TEA TOWEL No {n}" for n in range(1, 60))]}
     )
-    return {"forecasts": forecasts, "lead_time_demand": lead_time, "history": history, "series": series}
+    tables = {"forecasts": forecasts, "forecast_drivers": drivers}
+    return tables | {"lead_time_demand": lead_time, "history": history, "series": series}
 
 
 def _customers(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame]:

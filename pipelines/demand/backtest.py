@@ -1,9 +1,8 @@
-"""Honest evaluation by rolling origin: forecasts from past cutoffs beside what came true, and beside baselines."""
+"""Rolling origin: forecasts from past cutoffs beside what came true, and beside baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,16 +11,14 @@ from features import windows as w
 from features.demand import scale_of, without_leading_zeros
 from features.season import RHYTHMS
 from features.tables import quantile_column
-from pipelines.demand import metrics
 from pipelines.demand.distribution import ENOUGH, Errors
+from pipelines.demand.facts import facts_at
 from pipelines.demand.local import LOCALS
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
 
 BASELINES = ("seasonal_naive", "moving_average", "tsb")
 MODEL = "demand"
-_SMOOTH = 0.49  # squared coefficient of variation, Syntetos, Boylan & Croston (2005)
-_REGULAR = 1.32  # mean interval between periods with demand, same source
 
 
 def cutoffs(origins: Origins, count: int) -> list[int]:
@@ -44,14 +41,14 @@ def backtest(
 
     Returns:
         One row a model, series (row in the panel), cutoff and period: `model`, `series`, `cutoff`, `horizon`, `class`,
-        `actual` (as known today, NaN = unknown), `mean`, the quantile columns, `scale_step` and `scale_season`
-        (of the series' history up to the cutoff, for scaled metrics).
+        `actual` (as known today, NaN = unknown), `mean`, the quantile columns, `scale_step`, `scale_season`
+        and `weight` (`facts_at`: of the series' history up to the cutoff).
     """
     parts = []
     for cutoff in cutoffs(origins, count):
         rows = origins.rows(cutoff)
         model = DemandModel.fit(origins, cutoff, quantiles)
-        facts = _facts(origins, cutoff)
+        facts = facts_at(origins.panel, cutoff)
         own = model.predict(rows).select("series", "horizon", "mean", *map(quantile_column, quantiles))
         frames = {MODEL: own} | {name: _baseline(origins, name, cutoff, quantiles) for name in BASELINES}
         actual = rows.select("series", "horizon", actual=pl.Series(origins.actual(rows, origins.panel.last)))
@@ -60,83 +57,6 @@ def backtest(
             parts.append(joined.with_columns(model=pl.lit(name), cutoff=pl.lit(cutoff, dtype=pl.Int32)))
         told()
     return pl.concat(parts) if parts else pl.DataFrame()
-
-
-def evaluate(long: pl.DataFrame, quantiles: Sequence[float]) -> pl.DataFrame:
-    """Metrics of a backtest, by model, demand class and cutoff.
-
-    Returns:
-        `model`, `slice` (all or a demand class), `cut` (number of the cutoff as text, or `mean`: the mean over cuts),
-        `metric` and `value` (null where undefined).
-    """
-    rows: list[dict[str, Any]] = []
-    for (model,), frame in long.group_by("model", maintain_order=True):
-        slices = {"all": frame} | {str(key[0]): part for key, part in frame.group_by("class")}
-        for name, part in sorted(slices.items()):
-            for (cutoff,), cut in part.group_by("cutoff", maintain_order=True):
-                figures = measure(cut, quantiles)
-                rows += [
-                    {"model": model, "slice": name, "cut": str(cutoff), "metric": metric, "value": value}
-                    for metric, value in figures.items()
-                ]
-    schema = {"model": pl.String, "slice": pl.String, "cut": pl.String, "metric": pl.String, "value": pl.Float64}
-    cuts = pl.DataFrame(rows, schema=schema)
-    mean = cuts.group_by("model", "slice", "metric", maintain_order=True).agg(
-        cut=pl.lit("mean"), value=pl.mean("value")
-    )
-    return pl.concat([cuts, mean.select(cuts.columns)])
-
-
-def measure(frame: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, float | None]:
-    """Every metric of some rows of one model: WAPE of the median, bias and RMSSE of the mean, quantile losses."""
-    actual, mean = frame["actual"].to_numpy(), frame["mean"].to_numpy()
-    fan = frame.select(map(quantile_column, quantiles)).to_numpy()
-    middle = int(np.argmin(np.abs(np.asarray(quantiles) - 0.5)))
-    group = (frame["series"].cast(pl.Int64) * 100_000 + frame["cutoff"]).to_numpy()
-    gaps = [gap for _, _, gap in metrics.calibration(actual, fan, quantiles)]
-    figures = {
-        "wape": metrics.wape(actual, fan[:, middle]),
-        "wape_of_mean": metrics.wape(actual, mean),
-        "bias_share": metrics.bias(actual, mean),
-        "rmsse": metrics.rmsse(actual, mean, frame["scale_step"].to_numpy(), group),
-        "scaled_pinball": metrics.pinball(actual, fan, quantiles, frame["scale_season"].to_numpy()),
-        "wql": metrics.wql(actual, fan, quantiles),
-        "calibration_gap": max(gaps) if np.isfinite(gaps).all() else None,
-    }
-    return figures | {"series": float(frame["series"].n_unique())}
-
-
-def demand_class(history: w.FloatArray) -> list[str]:
-    """Smooth, erratic, intermittent or lumpy, by mean interval and squared variation of sizes.
-
-    Source:
-        Syntetos, Boylan & Croston (2005), On the categorization of demand patterns, JORS 56.
-    """
-    sizes = np.where(history > 0, history, np.nan).astype(np.float32)
-    interval = w.ratio(1, w.share_positive(history))
-    variation = w.ratio(w.deviation(sizes), w.mean(sizes)) ** 2
-    often, steady = np.nan_to_num(interval, nan=np.inf) < _REGULAR, ~(variation >= _SMOOTH)
-    names = np.array([["lumpy", "intermittent"], ["erratic", "smooth"]])
-    return [str(name) for name in names[often.astype(int), steady.astype(int)]]
-
-
-def _facts(origins: Origins, cutoff: int) -> pl.DataFrame:
-    """Class and scales of every series known at a cutoff, from its history up to it."""
-    known = origins.panel.known(cutoff)
-    history = without_leading_zeros(known.quantity)
-    season = origins.panel.grid.season
-    step = np.diff(history, axis=1)
-    lagged = history[:, season:] - history[:, :-season] if history.shape[1] > season else step[:, :0]
-    absolute = w.mean(np.abs(lagged))
-    absolute = np.where(np.isnan(absolute), w.mean(np.abs(step)), absolute)
-    return pl.DataFrame(
-        {
-            "series": known.position,
-            "class": demand_class(history),
-            "scale_step": np.sqrt(w.mean(step * step)).astype(np.float64),
-            "scale_season": absolute.astype(np.float64),
-        }
-    )
 
 
 def _baseline(origins: Origins, name: str, cutoff: int, quantiles: Sequence[float]) -> pl.DataFrame:

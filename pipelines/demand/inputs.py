@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 import polars as pl
@@ -55,6 +56,31 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
         attributes=_attributes(lake, demand.select(keys).unique(), keys),
         last=None if cutoff is None else _number(grid, demand, cutoff),
     )
+
+
+def one_series(panel: Panel, named: Mapping[str, str]) -> pl.DataFrame:
+    """The key of the one series of a panel that is named so, as a frame of one row.
+
+    Args:
+        panel: The panel.
+        named: Key column → value as text; some may be left out where the others are enough.
+
+    Raises:
+        ConfigError: A name is no key column, or no series or several are named so.
+    """
+    keys = panel.series.select(panel.keys)
+    known = ", ".join(panel.keys)
+    for name in named:
+        if name not in panel.keys:
+            raise ConfigError(f"{name!r} does not name a series.", rule=f"columns that name a series: {known}")
+    found = keys.filter(pl.col(name).cast(pl.String) == value for name, value in named.items())
+    if found.height != 1:
+        said = " ".join(f"{name}={value}" for name, value in named.items()) or "nothing"
+        some = " ".join(
+            f"{name}={value}" for name, value in (found if found.height else keys).row(0, named=True).items()
+        )
+        raise ConfigError(f"{found.height:,} series fit {said}.", remedy=f"name one by {known}, such as {some}")
+    return found
 
 
 def demand_from_lines(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame]:

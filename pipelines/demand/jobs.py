@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from features.demand import rows_at
 from features.panel import Panel
-from features.tables import quantile_column
+from features.tables import MEAN, quantile_column
 from pipelines.demand import figures
-from pipelines.demand.backtest import BASELINES, MODEL, evaluate
+from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
-from pipelines.demand.inputs import READ, demand_from_lines, open_panel
+from pipelines.demand.evaluation import ALL
+from pipelines.demand.inputs import READ, demand_from_lines, one_series, open_panel
 from pipelines.demand.model import STEPS, DemandModel
-from pipelines.demand.origins import Origins
-from pipelines.demand.outputs import decide, named
-from pipelines.errors import NotEnoughDataError, TrackingError
+from pipelines.demand.origins import Origins, forecast_rows
+from pipelines.demand.outputs import decide, explained, largest, named
+from pipelines.demand.report import evaluation_rows, tables_of
+from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
 
 if TYPE_CHECKING:
-    from pipelines.tracking import Tracker
+    from pipelines.tracking import Registered, Tracker
 
 
 def build_features(settings: Settings, lake: Lake) -> Summary:
@@ -71,7 +72,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     ):
         run.log_data(lake, [table for table in READ if lake.exists(table)])
         long = roll(origins, demand.backtest_origins, demand.quantiles, advance)
-        evaluation = _evaluation(long, panel, run.id, demand.quantiles)
+        evaluation = evaluation_rows(long, panel, run.id, demand.quantiles)
         model = DemandModel.fit(origins, panel.last, demand.quantiles)
         advance()
         model.to_dir(Path(folder))
@@ -79,6 +80,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         run.log_metrics({f"{row['model']}.{row['metric']}": row["value"] for row in overall.iter_rows(named=True)})
         run.log_features(model.trees.features)
         run.log_table("importance", model.trees.importance())
+        run.log_table("evaluation", evaluation.drop("capability", "run"))
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
@@ -88,9 +90,8 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         "trained_to": panel.grid.name(panel.last),
         "features": len(model.trees.features),
     }
-    summary.figures |= {"level": round(model.level, 4), "calibrated_on_origins": model.calibrated_on}
-    if overall.height:
-        summary.tables["mean over cutoffs"] = overall.pivot("metric", index="model", values="value")
+    summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
+    summary.tables |= tables_of(long, evaluation, settings)
     if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
         lake.replace_where("evaluation", evaluation, {"capability": "demand"})
         summary.wrote = {"evaluation": evaluation.height}
@@ -99,35 +100,32 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 
 
 def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
-    """Write `forecasts` and `lead_time_demand` of the champion from the last whole period.
+    """Write `forecasts`, their drivers and `lead_time_demand` of the champion from the last whole period.
 
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
     """
-    champion = tracker.champion("demand")
-    if champion is None:
-        raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
-    model = DemandModel.from_dir(tracker.model_folder("demand"))
-    with progress("score demand", 4) as advance:
+    champion, model = _champion(tracker)
+    with progress("score demand", 5) as advance:
         panel = open_panel(settings, lake)
         advance()
         rows = _rows(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
         advance()
+        most = largest(forecasts, settings.demand.series, settings.demand.explained_series)
+        drivers = explained(model.trees, rows, most, panel)
+        advance()
         issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
-        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
-        changed = [
-            _issue(lake, table, frame, issued_on)
-            for table, frame in (("forecasts", forecasts), ("lead_time_demand", lead_time))
-        ]
+        issue = {"forecasts": forecasts, "forecast_drivers": drivers, "lead_time_demand": lead_time}
+        changed = [_issue(lake, name, frame.with_columns(**stamp), issued_on) for name, frame in issue.items()]
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
         "score demand",
         read=lake.versions(READ),
-        wrote={"forecasts": forecasts.height, "lead_time_demand": lead_time.height},
+        wrote={name: frame.height for name, frame in issue.items()},
         figures={
             "model_version": champion.version,
             "last_known_period": panel.grid.name(panel.last),
@@ -174,6 +172,51 @@ def forecast(
     )
 
 
+def explain(
+    settings: Settings,
+    lake: Lake,
+    tracker: Tracker,
+    series: Mapping[str, str],
+    *,
+    cutoff: date | None = None,
+    horizon: int | None = None,
+) -> Summary:
+    """Why the champion forecasts what it does for one series; nothing is fitted and nothing written.
+
+    Args:
+        settings: The shop.
+        lake: Its tables.
+        tracker: Its models.
+        series: Key column → value: enough of them to name one series.
+        cutoff: The last period whose demand is known; by default the newest.
+        horizon: Periods ahead; by default, and at most, as configured.
+
+    Raises:
+        ConfigError: No series is named so, or several are; the horizon is too long.
+        TrackingError: As in `score`.
+    """
+    keys, ahead = settings.demand.series, horizon or settings.demand.horizon
+    if ahead > settings.demand.horizon:
+        raise ConfigError(
+            f"The champion looks {settings.demand.horizon} periods ahead, not {ahead}.",
+            remedy="shorten --horizon, or set demand.horizon and train again",
+        )
+    champion, model = _champion(tracker)
+    panel = open_panel(settings, lake, cutoff=cutoff)
+    wanted = one_series(panel, series)
+    rows = _rows(settings, panel, model)
+    forecasts, _ = decide(model, rows, panel, settings)
+    own = forecasts.join(wanted, on=keys, how="semi", maintain_order="left")
+    drivers = explained(model.trees, rows, own, panel)
+    return Summary(
+        "explain",
+        read=lake.versions(READ),
+        figures={"model_version": champion.version, "last_known_period": panel.grid.name(panel.last)},
+        tables={"drivers": drivers.filter(pl.col("period") <= panel.grid.name(panel.last + ahead))},
+        notes=[] if cutoff is None else ["The champion may have learned from periods after the cutoff."],
+    )
+
+
 def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out: Path) -> Summary:
     """Forecast from past cutoffs and write predictions beside what came true.
 
@@ -201,14 +244,21 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
     columns = [*demand.series, "cutoff", "period", "actual", "mean", *map(quantile_column, demand.quantiles)]
     write_frame(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
-    evaluation = evaluate(long, demand.quantiles).filter(slice="all", cut="mean")
+    evaluation = evaluation_rows(long, panel, "", demand.quantiles)
     return Summary(
         "backtest demand",
         read=lake.versions((*READ, "order_lines")),
         wrote={str(out): own.height},
         figures={"cutoffs": own["cutoff"].n_unique(), "series": own.select(demand.series).n_unique()},
-        tables={"mean over cutoffs": evaluation.pivot("metric", index="model", values="value")},
+        tables=tables_of(long, evaluation, settings),
     )
+
+
+def _champion(tracker: Tracker) -> tuple[Registered, DemandModel]:
+    champion = tracker.champion("demand")
+    if champion is None:
+        raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
+    return champion, DemandModel.from_dir(tracker.model_folder("demand"))
 
 
 def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:
@@ -226,7 +276,7 @@ def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:
         )
     known = {*panel.series.columns, *panel.ahead}
     _refuse_without(name for name in (*vocabulary.codes, *vocabulary.numbers, *vocabulary.alike) if name not in known)
-    rows = rows_at(panel, panel.last, demand.horizon, vocabulary, country=demand.holidays)
+    rows = forecast_rows(panel, panel.last, demand.horizon, vocabulary, settings)
     _refuse_without(name for name in model.trees.features if name not in rows.columns)
     return rows
 
@@ -248,28 +298,8 @@ def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool
     return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
 
 
-def _evaluation(long: pl.DataFrame, panel: Panel, run: str, quantiles: Sequence[float]) -> pl.DataFrame:
-    if long.is_empty():
-        return pl.DataFrame(
-            schema={
-                "capability": pl.String,
-                "model": pl.String,
-                "metric": pl.String,
-                "slice": pl.String,
-                "cut": pl.String,
-                "value": pl.Float64,
-                "run": pl.String,
-            }
-        )
-    frame = evaluate(long, quantiles)
-    names = {str(cutoff): panel.grid.name(cutoff).isoformat() for cutoff in long["cutoff"].unique()}
-    cut = pl.col("cut").replace(names)
-    columns = ["capability", "model", "metric", "slice", "cut", "value", "run"]
-    return frame.with_columns(cut, capability=pl.lit("demand"), run=pl.lit(run)).select(columns)
-
-
 def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
-    return evaluation.filter(pl.col("slice") == "all", pl.col("cut") == "mean")
+    return evaluation.filter(pl.col("slice") == ALL, pl.col("cut") == MEAN)
 
 
 def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: Summary) -> bool:

@@ -7,38 +7,77 @@ taken as known at the cutoff that learns from them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.demand import Vocabulary, features_of, rows_at
+from features.calendar import Frequency
+from features.demand import KEYS, Vocabulary, features_of, rows_at, without_leading_zeros
 from features.panel import Panel
+from features.season import RHYTHMS
 from features.windows import Float64Array
+from pipelines.demand.alignment import GROUP, SIZE, TOTAL, with_totals
+from pipelines.demand.blend import members_of, with_members
 from pipelines.demand.boosting import Booster, Boosting
-from pipelines.errors import NotEnoughDataError
+from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.settings import Settings
 
 _MOST_ORIGINS = 80
+_PRICE = "seen_price"
 _PART = 0.25  # of the budget, for trees that only tell of errors
 _RECENCY = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
 class Past:
-    """Forecasts of the trees at one origin, in units: what calibration learns from.
+    """What the members said at one origin: what weights, totals and distributions learn from.
 
     Attributes:
-        rows: Keys, scale and features.
-        mean: Mean, units.
-        anchors: Anchor quantiles, units (rows × anchors).
+        rows: Keys, scale, groups and their totals, and those features that name a cell of past errors.
+        members: Member → mean in units of scale.
+        anchors: Anchor quantiles of the trees, units (rows × anchors).
+        scale: Scale of each row's series, units.
     """
 
     rows: pl.DataFrame
-    mean: Float64Array
+    members: dict[str, Float64Array]
     anchors: Float64Array
+    scale: Float64Array
+
+    @classmethod
+    def of(cls, trees: Boosting, rows: pl.DataFrame, frequency: Frequency) -> Past:
+        """What trees and local models say of rows (`forecast_rows`); of the features only a few are kept."""
+        mean, anchors = trees.predict(rows)
+        scale = rows["scale"].to_numpy().astype(np.float64)
+        kept = [*KEYS, "mean_sale", often_of(frequency)]
+        totals = [name for name in rows.columns if name.startswith((GROUP, TOTAL, SIZE))]
+        return cls(rows.select(*kept, *totals), members_of(rows, mean), anchors * scale[:, None], scale)
+
+
+def often_of(frequency: Frequency) -> str:
+    """The feature that says how often a series sold lately."""
+    return f"share_positive_{RHYTHMS[frequency].means[2]}"
+
+
+def forecast_rows(panel: Panel, origin: int, horizon: int, vocabulary: Vocabulary, settings: Settings) -> pl.DataFrame:
+    """All that a forecast needs: every feature row of one origin, with local models and totals of groups beside them.
+
+    Args:
+        panel: The panel; it is cut at the origin here.
+        origin: Number of the last period that is over.
+        horizon: Periods ahead.
+        vocabulary: The encoding of attributes.
+        settings: The shop.
+    """
+    demand = settings.demand
+    rows = rows_at(panel, origin, horizon, vocabulary, country=demand.holidays)
+    known = panel.known(origin)
+    history = replace(known, quantity=without_leading_zeros(known.quantity))
+    hierarchy = [level for level in demand.hierarchy if set(level) <= set(panel.series.columns)]
+    return with_totals(with_members(rows, history, horizon), history, horizon, [[], *hierarchy])
 
 
 @dataclass
@@ -58,7 +97,8 @@ class Origins:
     settings: Settings
     horizon: int
     _thin: dict[Hashable, tuple[float, pl.DataFrame]] = field(default_factory=dict, repr=False)
-    _past: dict[int, Past] = field(default_factory=dict, repr=False)
+    _part: dict[int, Boosting] = field(default_factory=dict, repr=False)
+    _past: dict[tuple[int, int], Past] = field(default_factory=dict, repr=False)
     _vocabularies: dict[int, Vocabulary] = field(default_factory=dict, repr=False)
 
     def vocabulary(self, cutoff: int) -> Vocabulary:
@@ -69,7 +109,7 @@ class Origins:
 
     def rows(self, origin: int, vocabulary: Vocabulary | None = None) -> pl.DataFrame:
         """Every row of one origin: what a forecast needs; encoded as known at the origin itself, or as given."""
-        return self._rows(origin, vocabulary or self.vocabulary(origin))
+        return forecast_rows(self.panel, origin, self.horizon, vocabulary or self.vocabulary(origin), self.settings)
 
     def training_rows(self, cutoff: int, part: float = 1.0) -> tuple[pl.DataFrame, Float64Array, Float64Array]:
         """Rows whose target period is over by the cutoff, thinned to the budget, with target and weight.
@@ -80,7 +120,10 @@ class Origins:
 
         Returns:
             Rows sorted by (series, origin, horizon); demand in units of each row's scale as known at the cutoff; row
-            weights: the square root of the scale, less for older origins.
+            weights: by what is optimised for, less for older origins.
+
+        Raises:
+            ConfigError: Money is optimised for, and nothing has a price.
         """
         candidates = _candidates(self.panel.first, cutoff)
         share = self._share(cutoff, candidates, part)
@@ -97,7 +140,7 @@ class Origins:
         scale = rows["scale"].to_numpy().astype(np.float64)
         years = ((cutoff - rows["origin"].to_numpy()) / self.panel.grid.periods_a_year).astype(int)
         recency = np.asarray(_RECENCY)[np.minimum(years, len(_RECENCY) - 1)]
-        weight = recency * np.sqrt(scale / scale.mean())
+        weight = recency * _importance(rows, scale, self.settings.demand.optimise_for)
         return rows.drop("_y"), rows["_y"].to_numpy() / scale, weight
 
     def actual(self, rows: pl.DataFrame, cutoff: int) -> Float64Array:
@@ -119,14 +162,17 @@ class Origins:
         grow = Booster(demand.trees, self.settings.seed, self.settings.threads)
         return Boosting.fit(rows, target, weight, features_of(rows), self.vocabulary(cutoff).categorical(), grow)
 
-    def past(self, cutoff: int) -> Past:
-        """Forecasts at a cutoff by trees of that cutoff, fitted on a part of the budget: they only tell of errors."""
-        if cutoff not in self._past:
-            rows = self.rows(cutoff)
-            mean, anchors = self.trees(cutoff, _PART).predict(rows)
-            scale = rows["scale"].to_numpy().astype(np.float64)
-            self._past[cutoff] = Past(rows, mean * scale, anchors * scale[:, None])
-        return self._past[cutoff]
+    def past(self, fitted: int, origin: int) -> Past:
+        """Forecasts at an origin by trees that knew nothing after `fitted`, grown on a part of the budget.
+
+        They only tell of errors. Trees may serve a later origin than their own: its features are as new as it is.
+        """
+        if (fitted, origin) not in self._past:
+            if fitted not in self._part:
+                self._part[fitted] = self.trees(fitted, _PART)
+            rows = self.rows(origin, self.vocabulary(fitted))
+            self._past[fitted, origin] = Past.of(self._part[fitted], rows, self.panel.grid.frequency)
+        return self._past[fitted, origin]
 
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
         country = self.settings.demand.holidays
@@ -150,6 +196,28 @@ class Origins:
             self._thin[key] = share, self._rows(origin, vocabulary, draws < share)
         rows = self._thin[key][1]
         return rows.filter(draws[rows["series"].to_numpy(), rows["horizon"].to_numpy() - 1] < share)
+
+
+def _importance(rows: pl.DataFrame, scale: Float64Array, optimise_for: str) -> Float64Array:
+    """How much each row counts. Errors are learned in units of scale, so without weights every series counts alike.
+
+    Pooled over units (wape) or their worth (money), an error counts with its scale; its square root is the weight,
+    because a few giants teach less than many. Metrics scaled series by series (mase, rmsse) ask for no weights.
+    """
+    if optimise_for in ("mase", "rmsse"):
+        return np.ones(rows.height)
+    if optimise_for == "money":
+        if _PRICE not in rows.columns:
+            raise ConfigError(
+                "Money cannot be optimised for without prices.",
+                rule="demand.optimise_for: money needs a column `price` in demand, or unit prices in order lines",
+                remedy="bring prices, or choose wape, rmsse or mase",
+            )
+        price = rows[_PRICE].to_numpy().astype(np.float64)
+        known = price[price > 0]
+        scale = scale * np.where(price > 0, price, np.median(known) if len(known) else 1.0)
+    weights: Float64Array = np.sqrt(scale / scale.mean())
+    return weights
 
 
 def _candidates(first: int, cutoff: int) -> list[int]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
+from features.demand import KEYS
 from features.panel import Panel
 from features.season import RHYTHMS
 from features.tables import quantile_column
+from pipelines.demand.boosting import Boosting
+from pipelines.demand.explanation import drivers, in_words
 from pipelines.demand.model import DemandModel
 from pipelines.settings import Settings
 
@@ -59,6 +62,33 @@ def decide(
         named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
         lead_time.select(*keys, "periods", "mean", *quantiles),
     )
+
+
+def largest(forecasts: pl.DataFrame, keys: list[str], most: int) -> pl.DataFrame:
+    """The forecasts of so many series, those of which the most units are expected."""
+    totals = forecasts.group_by(keys).agg(pl.col("mean").sum())
+    chosen = totals.sort("mean", *keys, descending=[True, *[False] * len(keys)]).head(most)
+    return forecasts.join(chosen, on=keys, how="semi", maintain_order="left")
+
+
+def explained(trees: Boosting, rows: pl.DataFrame, forecasts: pl.DataFrame, panel: Panel) -> pl.DataFrame:
+    """Why forecasts are what they are.
+
+    Args:
+        trees: The trees behind them.
+        rows: Feature rows of one origin, theirs among them.
+        forecasts: Rows of `forecasts` that `decide` gave: all of some series.
+        panel: The panel the rows come from.
+
+    Returns:
+        Rows of `forecast_drivers` but for `issued_on` and `model_version`.
+    """
+    names = [*panel.keys, "period"]
+    places = named(rows.select(KEYS).with_row_index("row"), panel)
+    found = forecasts.select(*names, "mean").join(places, on=names, how="inner", maintain_order="left")
+    units = drivers(trees, rows[found["row"]], found["mean"].to_numpy())
+    frame = found.select(*names, "mean").hstack(units)
+    return frame.hstack(in_words(frame))
 
 
 def named(frame: pl.DataFrame, panel: Panel) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from serving.store import Held
 
 ROWS_A_PAGE = 50
 _NAMED = ("segment", "status", "flags")
-_LONG = ("drivers", "reasons", "description")
+_LONG = ("drivers", "reasons", "description", "why")
 _SHARES = ("share", "probability", "risk")
 # Longest first series of bars: about a year of weeks.
 _HISTORY_PERIODS = 52
@@ -218,10 +218,13 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _forecast_rows(held: Held) -> pl.DataFrame:
-    """One row a series: total over the horizon, and the next period with its 80 % band."""
+    """One row a series: total over the horizon, the next period with its 80 % band and, where stored, its drivers."""
     rows = held.forecasts if held.forecasts is not None else pl.DataFrame()
     band = [field.name for field in rows.schema["quantiles"].fields] if rows.schema["quantiles"].is_nested() else []  # type: ignore[attr-defined]
     described = _described(held, rows)
+    if held.has("forecast_drivers"):
+        drivers = held.table("forecast_drivers").sort("period").group_by(held.series, maintain_order=True)
+        described = described.join(drivers.agg(why=pl.col("words_en").first()), on=held.series, how="left")
     return described.with_columns(
         next_period=pl.col("periods").list.first(),
         expected=pl.col("mean").list.first(),
@@ -243,7 +246,7 @@ _LISTINGS = {
         "forecasts:read",
         "forecasts",
         _forecast_rows,
-        ("description", "next_period", "expected", "p10", "p50", "p90", "in_all", "flags"),
+        ("description", "next_period", "expected", "p10", "p50", "p90", "in_all", "flags", "why"),
         "/v1/forecasts",
         "/v1/forecasts?format=csv",
     ),

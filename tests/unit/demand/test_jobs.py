@@ -81,12 +81,15 @@ def forecast(shop: MadeShop, **how: object) -> pl.DataFrame:
 
 def test_training_beats_the_baselines_and_is_promoted(trained: SimpleNamespace):
     assert trained.summary.figures["promoted"] is True
-    wape = {row["model"]: row["wape"] for row in trained.summary.tables["mean over cutoffs"].iter_rows(named=True)}
+    figures = trained.summary.tables["mean over cutoffs"]
+    wape = {row["model"]: row["wape"] for row in figures.iter_rows(named=True)}
+    assert (figures["wape_standard_error"] > 0).all()
+    assert set(trained.summary.tables["demand against the baselines"].filter(metric="wape")["demand_is"]) == {"better"}
     assert wape["demand"] < min(wape[name] for name in ("seasonal_naive", "moving_average", "tsb"))
     evaluation = trained.lake.read("evaluation")
     TABLES["evaluation"].schema.validate(evaluation)
     cuts = {WEEKS.name(START + 109 - back).isoformat() for back in (4, 8)}
-    assert set(evaluation["cut"].unique()) == cuts | {"mean"}
+    assert set(evaluation["cut"].unique()) == cuts | {"mean", "standard_error"}
     assert evaluation["slice"].n_unique() > 1
 
 
@@ -170,8 +173,12 @@ def test_backtest_writes_predictions_beside_what_came_true(shop: MadeShop):
     actual = shop.lake.read("demand").rename({"quantity": "truth"})
     joined = frame.join(actual, on=[*KEYS, "period"], how="left")
     np.testing.assert_array_equal(joined["actual"], joined["truth"])
-    own = summary.tables["mean over cutoffs"].filter(model="demand")
-    assert own["series"].item() == 24
+    assert summary.figures["series"] == 24
+    known = frame.drop_nulls("actual").with_columns(miss=(pl.col("p50") - pl.col("actual")).abs())
+    cuts = known.group_by("cutoff").agg(wape=pl.col("miss").sum() / pl.col("actual").sum())["wape"]
+    own = summary.tables["mean over cutoffs"].row(by_predicate=pl.col("model") == "demand", named=True)
+    assert own["wape"] == pytest.approx(cuts.mean())
+    assert own["wape_standard_error"] == pytest.approx(cuts.std() / 2**0.5)
     assert not [file for file in shop.home.iterdir() if file.name.startswith(".b")], "no temporary file is left"
 
 
@@ -287,7 +294,7 @@ def test_a_changed_configuration_is_no_dead_end(tmp_path: Path, change: dict[str
     assert any("counts as none" in note for note in summary.notes)
     jobs.score(settings, lake, tracker)
     replenish(settings, lake)
-    cuts = lake.read("evaluation").filter(pl.col("cut") != "mean")["cut"].unique()
+    cuts = lake.read("evaluation").filter(~pl.col("cut").is_in(["mean", "standard_error"]))["cut"].unique()
     assert len(cuts) <= settings.demand.backtest_origins, "no ghosts of the earlier settings"
     forecasts = lake.read("forecasts")
     newest = forecasts.filter(pl.col("issued_on") == pl.col("issued_on").max())

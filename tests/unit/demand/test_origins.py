@@ -11,8 +11,8 @@ import pytest
 
 from features.panel import Panel
 from pipelines.demand import jobs
-from pipelines.demand.model import DemandModel, _level
-from pipelines.demand.origins import Origins, Past, _draws, _numbered
+from pipelines.demand.model import DemandModel
+from pipelines.demand.origins import Origins, _draws, _numbered
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from tests.made_panel import newcomers, panel_of, scrambled, tables
@@ -57,9 +57,10 @@ def test_what_is_learned_at_a_cutoff_depends_on_nothing_later(tmp_path: Path, ho
     other, again = fitted(LATER[how](parts, cutoff), cutoff, settings)
     assert [name for name in one if one[name] != other.get(name)] == []
     assert list(one) == list(other)
-    assert model.errors == again.errors
+    assert model.fan == again.fan
     assert model.lead_time_errors == again.lead_time_errors
-    assert (model.level, model.large, model.whole) == (again.level, again.large, again.whole)
+    assert (model.blend, model.alignment) == (again.blend, again.alignment)
+    assert (model.large, model.whole) == (again.large, again.whole)
     assert model.trees.mean.model_to_string() == again.trees.mean.model_to_string()
 
 
@@ -119,20 +120,3 @@ def test_thinning_takes_an_even_share_of_every_horizon_and_series():
     assert (_draws(_numbered(keys[100:]), 3, 7) == _draws(_numbered(keys), 8, 7)[100:, :3]).all(), (
         "by name, not by place"
     )
-
-
-@pytest.mark.parametrize(
-    ("missed", "level"),
-    [
-        ([1.1, 1.1, 1.1], 1.1),  # a habit: all of it
-        ([0.8, 1.3, 1.0], 1.0),  # chance: mean miss 0.033, standard error 0.145
-        ([1.02, 1.10, 1.06], 1 + 0.06 * (0.06**2 - 0.04**2 / 3) / 0.06**2),  # in between, by hand
-        ([1.1], 1.0),  # one window cannot tell
-        ([2.0, 2.0, 2.0], 1.15),
-    ],
-)
-def test_the_level_takes_over_what_stands_out_of_noise(missed: list[float], level: float):
-    forecast = np.array([2.0, 5.0, 1.0, 2.0])
-    past = [Past(pl.DataFrame(), forecast, forecast[:, None]) for _ in missed]
-    actual = [np.array([2.0, 5.0, np.nan, 2.0]) * ratio for ratio in missed]
-    assert _level(past, actual) == pytest.approx(level)

@@ -21,6 +21,7 @@ from tests.unit.serving.conftest import LOCAL
 
 ANSWERS = [
     "/v1/forecasts",
+    "/v1/forecasts/drivers",
     "/v1/customers/12346",
     "/v1/segments",
     "/v1/segments/champions/customers",
@@ -59,12 +60,38 @@ def test_a_forecast_holds_the_numbers_of_the_table(client: TestClient) -> None:
     assert flagged["flags"] == ["cold_start", "obsolete"]
 
 
+def test_drivers_add_up_to_the_mean_and_speak_two_languages(client: TestClient) -> None:
+    one = {"product_id": PRODUCTS[7]}
+    forecast = client.get("/v1/forecasts", params=one).json()["items"][0]
+    items = client.get("/v1/forecasts/drivers", params=one).json()["items"]
+    assert [item["period"] for item in items] == forecast["periods"]
+    assert [sum(item["drivers"].values()) for item in items] == pytest.approx(forecast["mean"], abs=1e-3)
+    assert all("usual level" in item["words"] for item in items)
+    chinese = client.get("/v1/forecasts/drivers", params=one | {"lang": "zh"}).json()["items"]
+    assert all("平常水平" in item["words"] for item in chinese)
+    assert client.get("/v1/forecasts/drivers", params={"lang": "fr"}).status_code == 422
+    unexplained = client.get("/v1/forecasts/drivers", params={"product_id": PRODUCTS[50]})
+    assert (unexplained.status_code, unexplained.json()["type"]) == (404, "/docs#not-found")
+    assert client.get("/lists/forecasts").text.count("usual level") > 10, "the list says why"
+    rows = pl.read_csv(client.get("/v1/forecasts/drivers", params=one | {"format": "csv", "lang": "zh"}).content)
+    assert rows["words"].to_list() == [item["words"] for item in chinese]
+
+
 def test_several_series_at_once(client: TestClient) -> None:
     body = client.get("/v1/forecasts", params={"product_id": [PRODUCTS[3], PRODUCTS[1], "none"]}).json()
     assert [item["product_id"] for item in body["items"]] == [PRODUCTS[1], PRODUCTS[3]]
 
 
-@pytest.mark.parametrize("path", ["/v1/forecasts", "/v1/churn", "/v1/replenishment", "/v1/segments/others/customers"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/forecasts",
+        "/v1/forecasts/drivers",
+        "/v1/churn",
+        "/v1/replenishment",
+        "/v1/segments/others/customers",
+    ],
+)
 def test_a_walk_over_the_pages_sees_everything_once(client: TestClient, path: str) -> None:
     whole = client.get(path, params={"limit": 1000}).json()
     seen, cursor = [], None

@@ -20,6 +20,7 @@ ELSEWHERE = {"base_url": "http://shop.example.org", "client": ("203.0.113.7", 50
 # "data" = any key. A route that is not here fails the test.
 PERMISSIONS: dict[str, str | None] = {
     "/v1/forecasts": "forecasts:read",
+    "/v1/forecasts/drivers": "forecasts:read",
     "/v1/customers/{customer_id}": "customers:read",
     "/v1/segments": "customers:read",
     "/v1/segments/{segment_id}/customers": "customers:read",
@@ -48,6 +49,7 @@ EXPORTS = {
     "/v1/segments?format=csv": "customers:read",
     "/v1/segments/champions/customers?format=csv": "customers:read",
     "/v1/forecasts?format=csv": "forecasts:read",
+    "/v1/forecasts/drivers?format=csv": "forecasts:read",
     "/v1/replenishment?format=csv": "replenishment:read",
 }
 

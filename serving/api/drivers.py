@@ -1,0 +1,104 @@
+"""Why forecasts are what they are: their drivers in units, and the strongest of them in words."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from features.tables import DRIVERS
+from serving.answers import MOST_LETTERS, Page, answer, csv, matching, page, wants_csv
+from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
+from serving.auth import needs
+from serving.problems import Problem, responses
+from serving.store import Held
+
+
+class Explanation(BaseModel):
+    """The drivers of one forecast, which add up to its mean; one more field a series column."""
+
+    model_config = ConfigDict(extra="allow")
+
+    issued_on: date
+    period: date
+    mean: float
+    drivers: dict[str, float]
+    words: str
+    model_version: str
+
+
+class Explanations(Page):
+    """A page of explanations, one item a series and period."""
+
+    items: list[Explanation]
+
+
+def routes(series: list[str]) -> APIRouter:
+    """The routes of this noun.
+
+    Args:
+        series: The shop's series columns.
+    """
+    router = APIRouter(tags=["forecasts"], dependencies=[needs("forecasts:read")])
+    language = Field(default="en", description="Language of `words`: English or Chinese.", examples=["en"])
+    asked_for = filters("DriverFilters", series, lang=(Literal["en", "zh"], language))
+
+    @router.get(
+        "/v1/forecasts/drivers",
+        summary="Drivers of forecasts",
+        responses=with_csv(documented(Explanations, _example(series)), _example_csv(series))
+        | responses("not-found", "not-in-this-shop", "cursor-expired"),
+        response_model=Explanations,
+    )
+    async def list_drivers(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
+        """One item a series and period, for the largest series: the usual level, and what moves the mean away from it.
+
+        CSV has one column a driver and needs the scope lists:export.
+        """
+        held: Held = request.app.state.store.now()
+        given = asked.model_dump()  # type: ignore[attr-defined]
+        rows = _rows(held, {column: given[column] for column in series}, given["lang"])
+        if wants_csv(request, given["format"]):
+            return csv(held, rows, "drivers")
+        items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
+        items = items.select(
+            *series, "issued_on", "period", "mean", pl.struct(DRIVERS).alias("drivers"), "words", "model_version"
+        )
+        return answer(
+            request,
+            held,
+            paging | {"items": items.to_dicts()},
+            as_of=held.only("forecast_drivers", "issued_on"),
+            model_version=held.only("forecast_drivers", "model_version"),
+        )
+
+    return router
+
+
+def _rows(held: Held, chosen: dict[str, list[str]], language: str) -> pl.DataFrame:
+    rows = matching(held.table("forecast_drivers"), chosen)
+    if rows.is_empty() and any(chosen.values()):
+        named = ", ".join(f"{column} {'|'.join(values)[:MOST_LETTERS]}" for column, values in chosen.items() if values)
+        raise Problem("not-found", f"No drivers are stored for {named}: only the largest series have them.")
+    words = pl.col(f"words_{language}").alias("words")
+    return rows.sort(*held.series, "period").with_columns(words).drop("words_en", "words_zh")
+
+
+def _example_csv(series: list[str]) -> str:
+    keys = example_keys(series)
+    columns = [*keys, "issued_on", "period", "mean", "level", "season", "trend"]
+    return f"{','.join(columns)}\n{','.join(keys.values())},2011-12-05,2011-12-05,412.6,370.1,61.3,-14.9\n"
+
+
+def _example(series: list[str]) -> dict[str, Any]:
+    moved = {"season": 61.3, "trend": -14.9, "promotion": 0.0, "calendar": -3.9, "stock_outs": 0.0, "correction": 0.0}
+    item = example_keys(series) | {
+        "issued_on": "2011-12-05",
+        "period": "2011-12-05",
+        "mean": 412.6,
+        "drivers": {"level": 370.1} | moved,
+        "words": "413 units: usual level 370; +61 from the season",
+        "model_version": "3",
+    }
+    return {"as_of": "2011-12-05", "model_version": "3", "total": 4000, "next": NEXT, "items": [item]}
