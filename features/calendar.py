@@ -104,8 +104,11 @@ class Grid:
 
     def name(self, number: int) -> date:
         """The label of one period."""
-        label: date = pl.select(self.labels(pl.lit(number, dtype=pl.Int32))).item()
-        return label
+        if self.frequency == "month":
+            label: date = pl.select(self.labels(pl.lit(number, dtype=pl.Int32))).item()
+            return label
+        days = (number - self._anchor_number()) * _STEP_DAYS[self.frequency] + self._anchor_days()
+        return _EPOCH + timedelta(days=days)
 
     def first_day(self, number: int) -> date:
         """The first day of a period."""

@@ -17,7 +17,7 @@ import polars as pl
 
 from features import windows as w
 from features.panel import Panel
-from features.season import RHYTHMS, Rhythm, pooled, target_aligned, target_calendar, target_covariates
+from features.season import RHYTHMS, Rhythm, contributions, pooled, target_aligned, target_calendar, target_covariates
 from features.warm_start import warmed
 from features.windows import Float64Array, FloatArray, Int64Array
 
@@ -29,6 +29,8 @@ _SEEN = "seen_"
 _CODE = "code_"
 _VALUE = "value_"
 _MOST = 50
+_MOST_ALIKE = 10
+_CELLS_AT_ONCE = 500_000
 _ROUNDS = 5  # a wild sale has also stretched the scale it is measured by
 
 
@@ -71,7 +73,7 @@ class Vocabulary:
         pools = sorted(
             (name for name in codes if len(codes[name]) <= panel.series.height // 5), key=lambda n: len(codes[n])
         )
-        alike = [name for name, values in panel.ahead.items() if 1 < len(np.unique(values[~np.isnan(values)])) <= 10]
+        alike = [name for name, values in panel.ahead.items() if 1 < w.distinct(values, _MOST_ALIKE) <= _MOST_ALIKE]
         return cls(codes, numbers, pools[-most_groups:], alike)
 
     def choice(self) -> tuple[tuple[str, ...], ...]:
@@ -108,16 +110,15 @@ def scale_of(history: FloatArray, year: int) -> FloatArray:
     The floor is one sale of the series' usual size a year; a series that never sold has scale 1.
     """
     recent = np.nan_to_num(w.last_valid_mean(history, year), nan=0.0)
-    size = np.nan_to_num(w.mean(np.where(history > 0, history, np.nan).astype(np.float32)), nan=0.0)
+    size = np.nan_to_num(w.mean_positive(history), nan=0.0)
     floored = np.maximum(recent, size / year)
     return np.where(floored > 0, floored, 1).astype(np.float32)
 
 
 def without_leading_zeros(history: FloatArray) -> FloatArray:
     """Periods before the first sale made unknown: the series had not been launched. Never sold: left as it is."""
-    sold = history > 0
-    before = np.cumsum(sold, axis=1) == 0
-    return np.where(before & sold.any(axis=1, keepdims=True), np.nan, history).astype(np.float32)
+    launch = np.argmax(history > 0, axis=1)
+    return np.where(np.arange(history.shape[1]) < launch[:, None], np.float32(np.nan), history)
 
 
 def rows_at(
@@ -150,36 +151,35 @@ def rows_at(
     if not panel.first <= origin <= panel.last:
         raise ValueError(f"origin {origin} is outside the panel ({panel.first} to {panel.last})")
     known = panel.known(origin)
-    history = without_leading_zeros(known.quantity)
     rhythm = RHYTHMS[panel.grid.frequency]
-    size = (history.shape[0], horizon)
+    size = (known.series.height, horizon)
+    wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
+    chosen = np.flatnonzero(wanted.any(axis=1))
     attributes = vocabulary.encode(known.series)
     groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
     groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
+    history = without_leading_zeros(known.quantity)
     scale, scaled = _scaled(history, list(groups.values()), rhythm)
     for _ in range(_ROUNDS if winsorise is not None else 0):
         scale, scaled = _scaled(clipped(scaled, winsorise) * scale[:, None], list(groups.values()), rhythm)
-    wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
-    series, step = np.nonzero(wanted)
+    slices = _slices(history.shape)
+    blocks = [_Block.of(known, scaled, scale, rows, chosen, horizon, vocabulary) for rows in slices]
+    own, aligned, covariates = (
+        _joined([getattr(block, name) for block in blocks]) for name in ("own", "aligned", "covariates")
+    )
+    brought = _joined([block.brought for block in blocks])
+    own |= {name: values[chosen] for name, values in vocabulary.learnable(attributes).items()}
+    aligned |= dict(pooled(brought, groups, own["mean_level"], chosen)) | covariates
+    series, step = np.nonzero(wanted[chosen])
     columns: dict[str, npt.NDArray[np.generic]] = {
-        "series": known.position[series].astype(np.int32),
+        "series": known.position[chosen][series].astype(np.int32),
         "origin": np.full(series.shape, origin, dtype=np.int32),
         "horizon": (step + 1).astype(np.int32),
-        "scale": scale[series],
+        "scale": scale[chosen][series],
     }
-    attributes = vocabulary.encode(known.series)
-    own = (
-        dict(_own(scaled, scale, rhythm))
-        | dict(_stock_outs(known, rhythm))
-        | dict(_observed(known))
-        | vocabulary.learnable(attributes)
-    )
-    aligned = dict(target_aligned(scaled, horizon, rhythm))
-    aligned |= dict(pooled(scaled, own["mean_level"], horizon, rhythm, groups))
-    aligned |= dict(target_covariates(known.ahead, vocabulary.alike, scaled, horizon, rhythm))
     columns |= {"ahead": (step + 1).astype(np.float32)}
     columns |= {name: values[series] for name, values in own.items()}
-    columns |= {name: np.broadcast_to(values, size)[series, step] for name, values in aligned.items()}
+    columns |= {name: values[series, step if values.shape[1] > 1 else 0] for name, values in aligned.items()}
     columns |= {name: values[step] for name, values in target_calendar(panel.grid, origin, horizon, rhythm, country)}
     return pl.DataFrame(columns)
 
@@ -187,6 +187,54 @@ def rows_at(
 def features_of(rows: pl.DataFrame) -> list[str]:
     """The columns a model may learn from."""
     return [name for name in rows.columns if name not in (*KEYS, "scale", "period") and rows.schema[name] == pl.Float32]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some series at one origin, few enough for the processor's cache.
+
+    Attributes:
+        brought: What every series of the block brings to its groups.
+        own: The past of those chosen, one value a series.
+        aligned: Their past aligned with each target, series × horizon.
+        covariates: Their covariates at each target, series × horizon.
+    """
+
+    brought: dict[str, FloatArray]
+    own: dict[str, FloatArray]
+    aligned: dict[str, FloatArray]
+    covariates: dict[str, FloatArray]
+
+    @classmethod
+    def of(
+        cls,
+        known: Panel,
+        scaled: FloatArray,
+        scale: FloatArray,
+        rows: slice,
+        chosen: npt.NDArray[np.int64],
+        horizon: int,
+        vocabulary: Vocabulary,
+    ) -> _Block:
+        rhythm = RHYTHMS[known.grid.frequency]
+        inside = chosen[np.searchsorted(chosen, rows.start) : np.searchsorted(chosen, rows.stop)]
+        picked = rows if len(inside) == rows.stop - rows.start else inside
+        y, part = scaled[picked], known.part(picked)
+        return cls(
+            brought=dict(contributions(scaled[rows], horizon, rhythm)),
+            own=dict(_own(y, scale[picked], rhythm)) | dict(_stock_outs(part, rhythm)) | dict(_observed(part)),
+            aligned=dict(target_aligned(y, horizon, rhythm)),
+            covariates=dict(target_covariates(part.ahead, vocabulary.alike, y, horizon, rhythm)),
+        )
+
+
+def _slices(shape: tuple[int, ...]) -> list[slice]:
+    rows = max(1, _CELLS_AT_ONCE // shape[1])
+    return [slice(start, min(start + rows, shape[0])) for start in range(0, max(1, shape[0]), rows)]
+
+
+def _joined(parts: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def clipped(scaled: _Floats, winsorise: float | None) -> _Floats:
@@ -204,7 +252,8 @@ def clipped(scaled: _Floats, winsorise: float | None) -> _Floats:
 
 def _scaled(history: FloatArray, groups: list[Int64Array], rhythm: Rhythm) -> tuple[FloatArray, FloatArray]:
     """Scale of each series and its history in units of it; an empty one reads as what its group leads to expect."""
-    scale = warmed(scale_of(history, rhythm.year), history, groups, rhythm)
+    scale = np.concatenate([scale_of(history[rows], rhythm.year) for rows in _slices(history.shape)])
+    scale = warmed(scale, history, groups, rhythm)
     scaled = history / scale[:, None]
     unheard = np.isnan(history).all(axis=1) & (scale != 1)
     scaled[unheard, -1] = 1
@@ -230,7 +279,7 @@ def _own(y: FloatArray, scale: FloatArray, rhythm: Rhythm) -> Iterator[tuple[str
         yield f"decayed_{half_life}", w.weighted_mean(recent, np.exp2(-age / np.float32(half_life)))
     year = w.tail(y, rhythm.year)
     yield "largest", np.fmax.reduce(year, axis=1, initial=np.nan)
-    yield "mean_sale", w.mean(np.where(year > 0, year, np.nan).astype(np.float32))
+    yield "mean_sale", w.mean_positive(year)
     yield "since_sale", w.periods_since(y > 0)
     yield "age", (y.shape[1] - np.argmax(~np.isnan(y), axis=1)).astype(np.float32)
     yield "known_share", w.mean((~np.isnan(w.tail(y, rhythm.means[2]))).astype(np.float32))

@@ -18,6 +18,7 @@ from features.censoring import unconstrained
 from features.windows import FloatArray, IntArray
 
 _OBSERVED_WITH_DEMAND = ("price", "promotion", "available")
+_CELLS_AT_ONCE = 200_000  # a table of a shop can hold three hundred times as many
 
 
 @dataclass(frozen=True)
@@ -68,38 +69,56 @@ class Panel:
         """
         columns = min(max(origin - self.first + 1, 0), self.quantity.shape[1])
         rows = np.flatnonzero(self.listed < columns)
-        quantity = self.quantity[:, :columns].copy()
-        learned = self.revisions.filter(pl.col("known") <= origin - self.first, pl.col("column") < columns)
+        learned = self.revisions
+        if learned.height:
+            learned = learned.filter(pl.col("known") <= origin - self.first, pl.col("column") < columns)
         row, column = learned["row"].to_numpy(), learned["column"].to_numpy()
         begins = self.listed.copy()
         np.minimum.at(begins, row, column)
-        periods = np.arange(columns)[None, :]
-        quantity[(periods >= begins[:, None]) & (periods < self.listed[:, None])] = 0
-        np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
-        np.maximum(quantity, 0, out=quantity)  # NaN stays NaN
-        # in C order, so that sums over a row do not depend on how many rows there are
-        own = np.ascontiguousarray(quantity[rows])
+        quantity = self.quantity[:, :columns]
+        if learned.height:
+            quantity, periods = quantity.copy(), np.arange(columns)[None, :]
+            quantity[(periods >= begins[:, None]) & (periods < self.listed[:, None])] = 0
+            np.add.at(quantity, (row, column), learned["quantity"].to_numpy().astype(np.float32))
+        then = replace(
+            self,
+            quantity=quantity,
+            listed=begins,
+            revisions=self.revisions.clear(),
+            observed={name: values[:, :columns] for name, values in self.observed.items()},
+            censored=None if self.censored is None else self.censored[:, :columns],
+        )
+        then = then if len(rows) == len(begins) else then.part(rows)
+        if then.censored is not None and np.isnan(then.observed["available"]).all():
+            then = replace(then, censored=None)  # whether a shop tells what is in stock is itself known from then on
+        own = np.maximum(then.quantity, 0)  # NaN stays NaN
         series = lifecycle.among(self.series, rows)
         if origin < self.last:
             series = lifecycle.as_known(series, self.grid.last_day(origin))
         life = lifecycle.Life.of(series, own, self.grid, self.first)
-        observed = {
-            name: life.carried(np.ascontiguousarray(values[rows, :columns])) for name, values in self.observed.items()
-        }
-        censored = self.censored
-        if censored is not None:  # whether a shop tells what is in stock is itself known from then on
-            told = not np.isnan(observed["available"]).all()
-            censored = np.ascontiguousarray(censored[rows, :columns]) if told else None
         return replace(
-            self,
+            then,
             series=life.series,
             quantity=life.carried(own),
-            listed=np.maximum(begins[rows], life.start).astype(np.int32),
-            revisions=self.revisions.clear(),
-            observed=observed,
-            ahead={name: life.carried(np.ascontiguousarray(values[rows])) for name, values in self.ahead.items()},
+            listed=np.maximum(then.listed, life.start).astype(np.int32),
+            observed={name: life.carried(values) for name, values in then.observed.items()},
+            ahead={name: life.carried(values) for name, values in then.ahead.items()},
+        )
+
+    def part(self, rows: slice | npt.NDArray[np.int64]) -> Panel:
+        """Some series of what was known at one moment. A slice copies nothing.
+
+        Arrays stay in C order, so that sums over a row do not depend on how many rows there are.
+        """
+        return replace(
+            self,
+            series=self.series[rows],
+            quantity=self.quantity[rows],
+            listed=self.listed[rows],
+            observed={name: values[rows] for name, values in self.observed.items()},
+            ahead={name: values[rows] for name, values in self.ahead.items()},
             position=self.position[rows],
-            censored=censored,
+            censored=None if self.censored is None else self.censored[rows],
         )
 
     @classmethod
@@ -132,28 +151,30 @@ class Panel:
                 in which any demand is known; whatever became known after that counts as known at its end.
         """
         names = list(keys)
-        cells = demand.with_columns(_number=grid.index(pl.col("period")))
+        values = ["quantity", *(name for name in _OBSERVED_WITH_DEMAND if name in demand.columns)]
+        cells = demand.select(*names, *values, _number=grid.index(pl.col("period")))
         if "available" in cells.columns:
             told = pl.col("available").is_null() | (pl.col("available") > 0) | (pl.col("quantity") > 0)
             cells = cells.with_columns(pl.when(told).then("quantity"))
-        newest = int(cells.drop_nulls("quantity")["_number"].max() or 0)  # type: ignore[arg-type]
+        newest = int(cells.select(pl.col("_number").filter(pl.col("quantity").is_not_null()).max()).item() or 0)
         late = _late(revisions, grid, newest if last is None else None)
         whole = last is None
         last = newest if last is None else last
         late = late.filter(pl.max_horizontal("_number", "_known") <= last)
-        cells = cells.filter(pl.col("_number") <= last)
+        if cells.select((pl.col("_number") > last).any()).item():  # a copy of all cells, where there is need for one
+            cells = cells.filter(pl.col("_number") <= last)
         numbers = pl.concat([cells["_number"], late["_number"]])
         first = int(numbers.min() or last)  # type: ignore[arg-type]
-        index = cells.select(names).unique().sort(names).with_row_index("_row")
-        cells = cells.join(index, on=names, how="left")
-        lives = cells.group_by("_row").agg(pl.col("_number").min() - first).sort("_row")
-        listed = lives["_number"].to_numpy().astype(np.int32)
-        side = {} if covariates is None else _covariates(covariates, index, names, grid)
+        index = _distinct(cells.select(names)).with_row_index("_row")
+        cells = cells.select(*values, "_number", _row=_rows_of(cells.select(names), index))
+        listed = np.full(index.height, last - first, dtype=np.int32)
+        np.minimum.at(listed, cells["_row"].to_numpy(), cells["_number"].to_numpy() - np.int32(first))
+        side, fits = _covariates(covariates, index, names, grid)
         future = max([last, *(int(frame["_number"].max() or 0) for frame in side.values())])  # type: ignore[arg-type]
         series = lifecycle.linked(_with_attributes(index.drop("_row"), attributes, names), names)
         spread = _Spread((index.height, last - first + 1), first)
-        wide = _Spread((index.height, future - first + 1), first)
-        seen = {name: spread(cells, name) for name in _OBSERVED_WITH_DEMAND if name in cells.columns}
+        past, wide = (_Spread((fits.max(initial=0) + 1, end - first + 1), first) for end in (last, future))
+        seen = {name: spread(cells, name) for name in values[1:]}
         quantity, censored = spread(cells, "quantity"), None
         if "available" in seen and not np.isnan(seen["available"]).all():
             censored = seen["available"] < 1
@@ -166,11 +187,26 @@ class Panel:
             quantity=quantity,
             listed=listed,
             revisions=_revisions(late, index, names, first),
-            observed=seen | {name: _in_life(spread(side[name], name), listed) for name in observed if name in side},
-            ahead={name: _in_life(wide(side[name], name), listed) for name in known_ahead if name in side},
+            observed=seen | {name: _in_life(past(side[name], name)[fits], listed) for name in observed if name in side},
+            ahead={name: _in_life(wide(side[name], name)[fits], listed) for name in known_ahead if name in side},
             position=np.arange(index.height, dtype=np.int32),
             censored=censored,
         )
+
+
+def _distinct(keys: pl.DataFrame) -> pl.DataFrame:
+    """Each combination of values once, sorted."""
+    parts = [block.unique() for block in keys.iter_slices(_CELLS_AT_ONCE)]
+    return pl.concat(parts or [keys]).unique().sort(keys.columns)
+
+
+def _rows_of(keys: pl.DataFrame, index: pl.DataFrame) -> pl.Series:
+    """Where each row of `keys` stands in `index` (`_row`), −1 where it does not."""
+    found = np.empty(keys.height, dtype=np.int32)
+    for start in range(0, keys.height, _CELLS_AT_ONCE):
+        block = keys.slice(start, _CELLS_AT_ONCE).join(index, on=keys.columns, how="left", maintain_order="left")
+        found[start : start + block.height] = block["_row"].cast(pl.Int32).fill_null(-1).to_numpy()
+    return pl.Series(found)
 
 
 def _with_attributes(series: pl.DataFrame, attributes: pl.DataFrame | None, keys: list[str]) -> pl.DataFrame:
@@ -189,9 +225,11 @@ class _Spread:
 
     def __call__(self, cells: pl.DataFrame, name: str) -> FloatArray:
         dense = np.full(self.shape, np.nan, dtype=np.float32)
-        inside = cells.filter(pl.col("_number").is_between(self.first, self.first + self.shape[1] - 1))
-        values = inside[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        dense[inside["_row"].to_numpy(), inside["_number"].to_numpy() - self.first] = values
+        inside = pl.col("_number").is_between(self.first, self.first + self.shape[1] - 1)
+        for block in cells.select("_row", "_number", name).iter_slices(_CELLS_AT_ONCE):
+            held = block.filter(inside)
+            values = held[name].cast(pl.Float32).fill_null(float("nan")).to_numpy()
+            dense[held["_row"].to_numpy(), held["_number"].to_numpy() - self.first] = values
         return dense
 
 
@@ -201,13 +239,26 @@ def _in_life(values: FloatArray, listed: IntArray) -> FloatArray:
     return values
 
 
-def _covariates(covariates: pl.DataFrame, index: pl.DataFrame, keys: list[str], grid: Grid) -> dict[str, pl.DataFrame]:
-    """Each covariate as long cells; a table keyed by part of the series keys holds for every series it fits."""
+def _covariates(
+    covariates: pl.DataFrame | None, index: pl.DataFrame, keys: list[str], grid: Grid
+) -> tuple[dict[str, pl.DataFrame], IntArray]:
+    """Each covariate as long cells, and the row of them that holds for each series.
+
+    A table keyed by part of the series keys holds for every series it fits.
+    """
+    if covariates is None:
+        return {}, np.zeros(index.height, dtype=np.int32)
     shared = [key for key in keys if key in covariates.columns]
-    values = [name for name in covariates.columns if name not in (*shared, "period")]
+    names = [name for name in covariates.columns if name not in (*shared, "period")]
     frame = covariates.with_columns(_number=grid.index(pl.col("period")))
-    frame = frame.join(index, on=shared, how="inner") if shared else frame.join(index, how="cross")
-    return {name: _numeric(frame.select("_row", "_number", name), name) for name in values}
+    if shared:
+        parts = _distinct(index.select(shared)).with_row_index("_row")
+        fits = _rows_of(index.select(shared), parts).to_numpy()
+        frame = frame.with_columns(_row=_rows_of(frame.select(shared), parts)).filter(pl.col("_row") >= 0)
+    else:
+        fits = np.zeros(index.height, dtype=np.int32)
+        frame = frame.with_columns(_row=pl.lit(0, pl.Int32))
+    return {name: _numeric(frame.select("_row", "_number", name), name) for name in names}, fits
 
 
 def _numeric(cells: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -55,70 +55,101 @@ def target_aligned(y: FloatArray, horizon: int, rhythm: Rhythm) -> Iterator[tupl
     for years in (1, 2):
         yield f"year_ago_{years}", w.take(y, target - years * rhythm.year)
         if rhythm.around:
-            yield f"year_ago_{years}_around", w.mean(w.take(y, target[:, None] - years * rhythm.year + around), axis=2)
+            yield f"year_ago_{years}_around", w.mean(w.take(y, target[:, None] - years * rhythm.year + around))
     if rhythm.week is not None:
         back = rhythm.week * np.ceil(np.arange(1, horizon + 1) / rhythm.week).astype(np.int64)
         weekdays = w.take(y, (target - back)[:, None] - rhythm.week * np.arange(8))
         yield "weekday_1", weekdays[:, :, 0]
-        yield "weekday_4", w.mean(weekdays[:, :, :4], axis=2)
-        yield "weekday_8", w.mean(weekdays, axis=2)
+        yield "weekday_4", w.mean(weekdays[:, :, :4])
+        yield "weekday_8", w.mean(weekdays)
         yield "weekday_median_8", w.median(weekdays)
 
 
+def contributions(y: FloatArray, horizon: int, rhythm: Rhythm) -> Iterator[tuple[str, FloatArray]]:
+    """What each series brings to the season and momentum of its groups; each value capped.
+
+    Args:
+        y: Scaled demand up to the origin (series × period).
+        horizon: Periods ahead.
+        rhythm: Windows of the frequency.
+
+    Yields:
+        Name and values: around each target one and two years before (`later_…`, series × horizon), and, one value a
+        series, in the periods up to the origin of those years (`before_…`), lately (`now`, `recent`, `year`) and in
+        the same quarter a year ago (`last_year`).
+    """
+    end = y.shape[1]
+    near = (end + np.arange(horizon))[:, None] + np.arange(-rhythm.around, rhythm.around + 1)
+    base = end - 1 - np.arange(rhythm.level)
+    quarter = np.arange(rhythm.means[2])
+
+    def capped(window: FloatArray) -> FloatArray:
+        return w.mean(np.minimum(window, np.float32(_CAP)))
+
+    for years in (1, 2):
+        yield f"later_{years}", capped(w.take(y, near - years * rhythm.year))
+        yield f"before_{years}", capped(w.take(y, base - years * rhythm.year))
+    for name, span in (("now", rhythm.means[0]), ("recent", rhythm.means[2]), ("year", rhythm.year)):
+        yield name, capped(w.tail(y, span))
+    yield "last_year", capped(w.take(y, end - 1 - rhythm.year - quarter))
+
+
 def pooled(
-    y: FloatArray, level: FloatArray, horizon: int, rhythm: Rhythm, groups: Mapping[str, npt.NDArray[np.int64]]
+    brought: Mapping[str, FloatArray],
+    groups: Mapping[str, npt.NDArray[np.int64]],
+    level: FloatArray,
+    chosen: npt.NDArray[np.int64],
 ) -> Iterator[tuple[str, FloatArray]]:
     """Season and momentum of the groups a series belongs to.
 
     The seasonal index of a target is what the group sold around it one and two years before, divided by what it sold
-    in the periods up to the origin of those years. Only series that lived then count, each value capped. The series'
-    own index is shrunk toward that of its group.
+    in the periods up to the origin of those years. Only series that lived then count. The series' own index is shrunk
+    toward that of its group.
 
     Args:
-        y: Scaled demand up to the origin (series × period).
-        level: Recent level of each series, scaled.
-        horizon: Periods ahead.
-        rhythm: Windows of the frequency.
+        brought: What `contributions` says of every series.
         groups: Name → group number of each series.
+        level: Recent level of each chosen series, scaled.
+        chosen: Series for which values are wanted.
 
     Yields:
-        Name and values (series × horizon, or series × 1).
+        Name and values (chosen series × horizon, or chosen series × 1).
     """
-    capped = np.minimum(y, np.float32(_CAP))
-    end = capped.shape[1]
-    near = (end + np.arange(horizon))[:, None] + np.arange(-rhythm.around, rhythm.around + 1)
-    base = end - 1 - np.arange(rhythm.level)
-    later = [w.mean(w.take(capped, near - years * rhythm.year), axis=2) for years in (1, 2)]
-    before = [w.mean(w.take(capped, base - years * rhythm.year))[:, None] for years in (1, 2)]
-    quarter = np.arange(rhythm.means[2])
-    now, recent, year = (w.mean(w.tail(capped, span)) for span in (rhythm.means[0], rhythm.means[2], rhythm.year))
-    last_year = w.mean(w.take(capped, end - 1 - rhythm.year - quarter))
+    later, before = ([brought[f"{name}_{years}"] for years in (1, 2)] for name in ("later", "before"))
+    there, base = later[0][chosen], before[0][chosen, None]
     for name, group in groups.items():
-        index = _group_index(later, before, group)
-        own = w.ratio(np.nan_to_num(later[0]) + 0.5 * index, np.nan_to_num(before[0]) + 0.5)
-        own = np.where(np.isnan(later[0]) | np.isnan(before[0]), index, own)
+        own_group = group[chosen]
+        index = _group_index(later, before, group)[own_group]
+        own = w.ratio(np.nan_to_num(there) + 0.5 * index, np.nan_to_num(base) + 0.5)
+        own = np.where(np.isnan(there) | np.isnan(base), index, own)
         yield f"season_{name}", index
         yield f"season_{name}_level", index * level[:, None]
         yield f"season_{name}_own_level", own * level[:, None]
-        yield f"momentum_{name}", _group_ratio(now, recent, group)[:, None]
-        yield f"momentum_{name}_year", _group_ratio(recent, year, group)[:, None]
-        yield f"growth_{name}", _group_ratio(recent, last_year, group)[:, None]
+        for kind, top, bottom in (
+            (f"momentum_{name}", "now", "recent"),
+            (f"momentum_{name}_year", "recent", "year"),
+            (f"growth_{name}", "recent", "last_year"),
+        ):
+            yield kind, _group_ratio(brought[top], brought[bottom], group)[own_group, None]
 
 
 def _group_index(later: list[FloatArray], before: list[FloatArray], group: npt.NDArray[np.int64]) -> FloatArray:
-    top, bottom = np.zeros((2, group.max(initial=0) + 1, later[0].shape[1]), dtype=np.float64)
+    """The index of each group: group × horizon."""
+    size = int(group.max(initial=0)) + 1
+    top, bottom = np.zeros((2, size, later[0].shape[1]), dtype=np.float64)
     for target, base in zip(later, before, strict=True):
-        both = ~np.isnan(target) & ~np.isnan(base)
-        np.add.at(top, group, np.where(both, target, 0))
-        np.add.at(bottom, group, np.where(both, base, 0))
-    return w.ratio(top, bottom)[group]
+        for step, values in enumerate(target.T):
+            both = ~np.isnan(values) & ~np.isnan(base)
+            top[:, step] += np.bincount(group, np.where(both, values, 0), minlength=size)
+            bottom[:, step] += np.bincount(group, np.where(both, base, 0), minlength=size)
+    return w.ratio(top, bottom)
 
 
 def _group_ratio(top: FloatArray, bottom: FloatArray, group: npt.NDArray[np.int64]) -> FloatArray:
     both = ~np.isnan(top) & ~np.isnan(bottom)
     size = int(group.max(initial=0)) + 1
     sums = (np.bincount(group, np.where(both, values, 0), minlength=size) for values in (top, bottom))
-    return w.ratio(*sums)[group]
+    return w.ratio(*sums)
 
 
 def target_calendar(
@@ -197,19 +228,21 @@ def _alike(
     covariates: Sequence[FloatArray], y: FloatArray, target: npt.NDArray[np.int64], rhythm: Rhythm
 ) -> Iterator[tuple[str, FloatArray]]:
     """Mean demand of the past year's periods with the same covariates (for days, also the same weekday)."""
-    end = y.shape[1]
-    age = np.arange(rhythm.year - 1, -1, -1)
-    recency = np.exp2(-age / (rhythm.year / 4)).astype(np.float32)
-    recent = w.tail(y, rhythm.year)
+    end, stride = y.shape[1], rhythm.week or 1
     mean, near = (np.full((y.shape[0], len(target)), np.nan, dtype=np.float32) for _ in range(2))
-    for step, column in enumerate(target):
-        same = ~np.isnan(recent)
-        if rhythm.week is not None:
-            same[:, (column - end + 1 + age) % rhythm.week != 0] = False
-        for values in covariates:
-            there, then = w.take(values, np.array([column])), w.tail(values[:, :end], rhythm.year)
-            same &= (then == there) | (np.isnan(there) & np.isnan(then))
-        like = np.where(same, recent, np.float32(np.nan))
-        mean[:, step], near[:, step] = w.mean(like), w.weighted_mean(like, recency)
+    for first in range(min(stride, len(target))):  # targets of one weekday look back at the same periods
+        newest = end - 1 - (end - 1 - target[first]) % stride
+        columns = np.arange(newest - (newest - end + rhythm.year) // stride * stride, newest + 1, stride)
+        recency = np.exp2(-(end - 1 - columns) / (rhythm.year / 4)).astype(np.float32)
+        recent = w.take(y, columns)
+        past = [w.take(values[:, :end], columns) for values in covariates]
+        for step in range(first, len(target), stride):
+            same = ~np.isnan(recent)
+            for values, then in zip(covariates, past, strict=True):
+                there = w.take(values, target[step, None])
+                same &= (then == there) | (np.isnan(there) & np.isnan(then))
+            like = w.only(recent, same)
+            mean[:, step] = w.ratio(w.total(like), w.count(same))
+            near[:, step] = w.ratio(w.total(like * recency), w.total(same * recency))
     yield "alike", mean
     yield "alike_recent", near

@@ -12,6 +12,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
@@ -35,23 +36,55 @@ def take(values: FloatArray, columns: npt.NDArray[np.int64]) -> FloatArray:
     inside = (columns >= 0) & (columns < values.shape[1])
     if values.shape[1] == 0:
         return np.full((values.shape[0], *columns.shape), np.nan, dtype=np.float32)
-    out = values[:, np.where(inside, columns, 0)]
+    out = values.take(columns, axis=1, mode="clip")
     out[:, ~inside] = np.nan
     return out
 
 
-def mean(window: FloatArray, axis: int = 1) -> FloatArray:
-    """Mean of the known values."""
-    valid = ~np.isnan(window)
-    return ratio(np.where(valid, window, 0).sum(axis=axis, dtype=np.float64), valid.sum(axis=axis))
+def only(values: FloatArray, where: BoolArray) -> FloatArray:
+    """Values where told, 0 elsewhere."""
+    # by their bits: a choice between two values costs ten times as much where it follows no pattern
+    bits = np.ascontiguousarray(values).view(np.int32) & -where.view(np.int8).astype(np.int32)
+    return bits.view(np.float32)
+
+
+def total(values: FloatArray) -> Float64Array:
+    """Sums over the last axis, in double precision."""
+    # einsum adds short rows three times as fast as np.sum, and like it one row at a time
+    sums: Float64Array = np.einsum("...j->...", values.astype(np.float64))
+    return sums
+
+
+def count(where: BoolArray) -> FloatArray:
+    """How many are true along the last axis."""
+    counts: FloatArray = np.einsum("...j->...", where.astype(np.float32))
+    return counts
+
+
+def mean(window: FloatArray, axis: int = -1) -> FloatArray:
+    """Mean of the known values along an axis."""
+    window = np.moveaxis(window, axis, -1)
+    sums = total(window)
+    known = np.full(sums.shape, window.shape[-1], dtype=np.float32)
+    gaps = np.isnan(sums)
+    if gaps.any():
+        holed = window[gaps]
+        valid = ~np.isnan(holed)
+        sums[gaps], known[gaps] = total(only(holed, valid)), count(valid)
+    return ratio(sums, known)
+
+
+def mean_positive(window: FloatArray) -> FloatArray:
+    """Mean of the values above zero along the last axis."""
+    positive = window > 0
+    return ratio(total(only(window, positive)), count(positive))
 
 
 def weighted_mean(window: FloatArray, weights: FloatArray) -> FloatArray:
     """Mean of the known values with one weight a column."""
     # sums, not matrix products: BLAS rounds a row differently in batches of different size
     valid = ~np.isnan(window)
-    total = (np.where(valid, window, 0) * weights).sum(axis=1, dtype=np.float64)
-    return ratio(total, (valid * weights).sum(axis=1, dtype=np.float64))
+    return ratio(total(only(window, valid) * weights), total(valid * weights))
 
 
 def deviation(window: FloatArray) -> FloatArray:
@@ -72,15 +105,20 @@ def median(window: FloatArray) -> FloatArray:
 
 def share_positive(window: FloatArray) -> FloatArray:
     """Share of the known values that are above zero."""
-    valid = ~np.isnan(window)
-    return ratio((window > 0).sum(axis=1), valid.sum(axis=1))
+    return ratio(count(window > 0), count(~np.isnan(window)))
 
 
 def last_valid_mean(values: FloatArray, periods: int) -> FloatArray:
     """Mean of the last `periods` known values, however far back they lie."""
-    valid = ~np.isnan(values)
-    after = np.cumsum(valid[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
-    return mean(np.where(valid & (after <= periods), values, np.nan).astype(np.float32))
+    recent = values[:, max(0, values.shape[1] - periods) :]
+    means = mean(recent)
+    short = np.flatnonzero(np.isnan(total(recent)))
+    older = short[~np.isnan(values[short, : values.shape[1] - recent.shape[1]]).all(axis=1)]
+    if len(older):
+        valid = ~np.isnan(values[older])
+        after = np.cumsum(valid[:, ::-1], axis=1, dtype=np.int32)[:, ::-1]
+        means[older] = mean(np.where(valid & (after <= periods), values[older], np.float32(np.nan)))
+    return means
 
 
 def periods_since(event: npt.NDArray[np.bool_]) -> FloatArray:
@@ -89,3 +127,12 @@ def periods_since(event: npt.NDArray[np.bool_]) -> FloatArray:
         return np.full(event.shape[0], np.nan, dtype=np.float32)
     back = np.argmax(event[:, ::-1], axis=1).astype(np.float32)
     return np.where(event.any(axis=1), back, np.nan).astype(np.float32)
+
+
+def distinct(values: FloatArray, most: int) -> int:
+    """How many different known values there are; counting stops after `most`."""
+    left = values[~np.isnan(values)]
+    count = 0
+    while len(left) and count <= most:
+        count, left = count + 1, left[left != left[0]]
+    return count

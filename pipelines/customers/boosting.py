@@ -46,7 +46,7 @@ def grow(
         threads: Threads of LightGBM.
         start: What each tree's sum is added to, like `target`.
     """
-    import lightgbm as lgb
+    from pipelines.trees import lightgbm as lgb
 
     parameters = {
         **objective,
@@ -89,7 +89,7 @@ def read(folder: Path) -> tuple[dict[str, Any], lgb.Booster | None]:
     del facts["class"]
     if not facts.pop("trees"):
         return facts, None
-    import lightgbm as lgb
+    from pipelines.trees import lightgbm as lgb
 
     return facts, lgb.Booster(model_file=str(folder / "trees.txt"))
 

@@ -105,7 +105,7 @@ class Boosting:
             categorical: Those of them that hold codes.
             grow: How the trees are grown.
         """
-        import lightgbm as lgb
+        from pipelines.trees import lightgbm as lgb
 
         parameters = grow.parameters(rows.height)
         data = lgb.Dataset(
@@ -151,7 +151,7 @@ class Boosting:
     @classmethod
     def from_dir(cls, folder: Path) -> Boosting:
         """Read what `to_dir` wrote."""
-        import lightgbm as lgb
+        from pipelines.trees import lightgbm as lgb
 
         facts = json.loads((folder / "boosting.json").read_text())
         quantiles = {anchor: lgb.Booster(model_file=folder / f"quantile_{anchor:g}.txt") for anchor in facts["anchors"]}

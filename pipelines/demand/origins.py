@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -98,10 +99,13 @@ class Origins:
     _thin: dict[Hashable, tuple[float, pl.DataFrame]] = field(default_factory=dict, repr=False)
     _part: dict[int, Boosting] = field(default_factory=dict, repr=False)
     _past: dict[tuple[int, int], Past] = field(default_factory=dict, repr=False)
+    _vocabularies: dict[int, Vocabulary] = field(default_factory=dict, repr=False)
 
     def vocabulary(self, cutoff: int) -> Vocabulary:
         """The attributes used by a model fitted at a cutoff, and their codes."""
-        return Vocabulary.of(self.panel.known(cutoff))
+        if cutoff not in self._vocabularies:
+            self._vocabularies[cutoff] = Vocabulary.of(self.panel.known(cutoff))
+        return self._vocabularies[cutoff]
 
     def rows(self, origin: int, fitted: int | None = None) -> pl.DataFrame:
         """All that a forecast at an origin needs, encoded as known there, or when the trees that read it were grown."""
@@ -185,12 +189,16 @@ class Origins:
     def chance(self, rows: pl.DataFrame) -> Float64Array:
         """A number in [0, 1) for each row of one origin, from its series' own names and its horizon alone."""
         # from beyond the horizon: those within it thin the rows to learn from
-        draws = _draws(self.panel.series.select(self.panel.keys), 2 * self.horizon, int(rows["origin"][0]))
+        draws = _draws(self._names, 2 * self.horizon, int(rows["origin"][0]))
         return np.asarray(draws[rows["series"].to_numpy(), self.horizon + rows["horizon"].to_numpy() - 1])
 
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
         country, winsorise = self.settings.demand.holidays, self.settings.demand.winsorise
         return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep, winsorise=winsorise)
+
+    @cached_property
+    def _names(self) -> npt.NDArray[np.uint64]:
+        return _numbered(self.panel.series.select(self.panel.keys))
 
     def _share(self, cutoff: int, candidates: Sequence[int], part: float) -> float:
         """The share of all cells to learn from that fits the budget."""
@@ -201,7 +209,7 @@ class Origins:
     def _thinned(self, origin: int, share: float, vocabulary: Vocabulary) -> pl.DataFrame:
         """Some rows of an origin; a smaller share is part of a larger one, so that cutoffs use the same rows."""
         key = (origin, vocabulary.choice())
-        draws = _draws(self.panel.series.select(self.panel.keys), self.horizon, origin)
+        draws = _draws(self._names, self.horizon, origin)
         if key not in self._thin or self._thin[key][0] < share:
             self._thin[key] = share, self._rows(origin, vocabulary, draws < share)
         rows = self._thin[key][1]
@@ -238,11 +246,16 @@ def _candidates(first: int, cutoff: int) -> list[int]:
     return [origin for origin in range(first, cutoff) if origin % stride == 0]
 
 
-def _draws(keys: pl.DataFrame, horizon: int, origin: int) -> Float64Array:
-    """A number in [0, 1) for each cell (series × horizon) of an origin, from its own names alone (SplitMix64)."""
-    name = keys.select(pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)).to_series().hash(0)
+def _numbered(keys: pl.DataFrame) -> npt.NDArray[np.uint64]:
+    """A number for each series, from its own key alone."""
+    key = pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)
+    return keys.select(key).to_series().hash(0).to_numpy()
+
+
+def _draws(names: npt.NDArray[np.uint64], horizon: int, origin: int) -> Float64Array:
+    """A number in [0, 1) for each cell (series × horizon) of an origin, from its names alone (SplitMix64)."""
     cell = np.arange(1, horizon + 1, dtype=np.uint64) + np.array(origin << 16, dtype=np.int64).astype(np.uint64)
-    mixed = name.to_numpy()[:, None] + cell[None, :] * np.uint64(0x9E3779B97F4A7C15)
+    mixed = names[:, None] + cell[None, :] * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     draws: Float64Array = (mixed ^ (mixed >> np.uint64(31))) / 2.0**64

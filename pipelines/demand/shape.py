@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features import windows as w
-from features.season import RHYTHMS, pooled
+from features.season import RHYTHMS, contributions, pooled
 from features.windows import Float64Array, FloatArray, Int64Array
 from pipelines.demand.ridge import level_ahead
 from pipelines.demand.smoothing import by_parts
@@ -85,7 +85,8 @@ def seasonal_level(y: FloatArray, horizon: int, season: int, group: Int64Array |
     taken = np.where(np.isnan(recent), np.float32(np.nan), taken)
     usual = w.last_valid_mean(taken, rhythm.level) * unit  # the last known days need not be whole weeks
     level = w.ratio(w.last_valid_mean(recent, rhythm.level), usual)
-    [(_, index)] = islice(pooled(recent / unit[:, None], level, horizon, rhythm, {"group": group}), 1)
+    brought = dict(contributions(recent / unit[:, None], horizon, rhythm))
+    [(_, index)] = islice(pooled(brought, {"group": group}, level, np.arange(len(y))), 1)
     forecast = np.where(np.isnan(index), 1, index) * np.nan_to_num(level)[:, None]
     shape = np.tile(days, -(-horizon // week))[:, :horizon]
     points: FloatArray = np.maximum(forecast * shape * unit[:, None], 0).astype(np.float32)

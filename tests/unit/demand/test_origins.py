@@ -12,7 +12,7 @@ import pytest
 from features.panel import Panel
 from pipelines.demand import jobs
 from pipelines.demand.model import DemandModel
-from pipelines.demand.origins import Origins, _draws
+from pipelines.demand.origins import Origins, _draws, _numbered
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from tests.made_panel import newcomers, panel_of, scrambled, tables
@@ -111,11 +111,13 @@ def test_a_backtest_is_the_forecast_that_was_possible_at_its_cutoff(tmp_path: Pa
 
 def test_thinning_takes_an_even_share_of_every_horizon_and_series():
     keys = pl.DataFrame({"a": [f"s{i % 50}" for i in range(500)], "b": range(500)})
-    draws = np.stack([_draws(keys, 8, origin) for origin in range(40)])
+    draws = np.stack([_draws(_numbered(keys), 8, origin) for origin in range(40)])
     kept = draws < 0.25
     assert kept.mean() == pytest.approx(0.25, abs=0.005)
     for axis in ((0, 1), (1, 2), (0, 2)):
         spread = kept.mean(axis=axis)
         cells = kept.size / len(spread)
         assert np.abs(spread - 0.25).max() < 5 * np.sqrt(0.25 * 0.75 / cells)
-    assert (_draws(keys[100:], 3, 7) == _draws(keys, 8, 7)[100:, :3]).all(), "by name, not by place"
+    assert (_draws(_numbered(keys[100:]), 3, 7) == _draws(_numbered(keys), 8, 7)[100:, :3]).all(), (
+        "by name, not by place"
+    )

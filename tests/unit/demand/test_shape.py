@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.season import RHYTHMS, pooled
+from features.season import RHYTHMS, contributions, pooled
 from pipelines.demand.local import seasonal_naive
 from pipelines.demand.shape import level_shape, seasonal_level, week_shape, year_shape
 
@@ -145,7 +145,8 @@ def test_the_seasonal_level_is_the_pooled_index_times_the_level():
     rhythm = RHYTHMS["week"]
     scale = y[:, -52:].mean(axis=1, keepdims=True)
     level = y[:, -8:].mean(axis=1) / scale[:, 0]
-    values = dict(pooled(y / scale, level, 13, rhythm, {"all": np.zeros(30, dtype=np.int64)}))
+    brought = dict(contributions((y / scale).astype(np.float32), 13, rhythm))
+    values = dict(pooled(brought, {"all": np.zeros(30, dtype=np.int64)}, level, np.arange(30)))
     np.testing.assert_allclose(seasonal_level(y, 13, 52), values["season_all_level"] * scale, rtol=1e-4)
 
 
