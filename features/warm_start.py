@@ -45,7 +45,8 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
 
     A series is young (`cold_start`) until it has as many known periods as the model has lags; its group has less and
     less to say until then. The unit of a young one that has not sold yet is its group's level: none is made up. One
-    that had its time and never sold is taken for one that sells its group's level once a year.
+    that had its time and never sold keeps the part of it that its silent periods leave credible, and at least what
+    selling it once a year would be.
 
     Args:
         scale: `features.demand.scale_of` of the history, units.
@@ -60,11 +61,13 @@ def warmed(scale: FloatArray, history: FloatArray, groups: Sequence[Int64Array],
     first, young = rhythm.means[2], rhythm.lags
     known = (~np.isnan(history)).sum(axis=1)
     record = _record(history, first, young)
-    mean, kappa = _of_groups(record, groups, first)
-    fading = kappa * np.maximum(0, 1 - known / young)
+    mean, kappa, apart = _of_groups(record, groups, first)
+    fading = np.where(apart, kappa, 0) * np.maximum(0, 1 - known / young)
     trust = np.divide(known, known + fading, out=np.zeros(len(known)), where=known + fading > 0)
     sold = (history > 0).any(axis=1)
-    drawn = np.where(sold, trust * scale + (1 - trust) * mean, np.where(known < young, mean, mean / rhythm.year))
+    silent = mean * np.divide(kappa, known + kappa, out=np.zeros(len(known)), where=kappa > 0)
+    unsold = np.where(known < young, mean, np.maximum(silent, mean / rhythm.year))
+    drawn = np.where(sold, trust * scale + (1 - trust) * mean, unsold)
     return np.where(mean > 0, drawn, scale).astype(np.float32)
 
 
@@ -83,17 +86,21 @@ def _record(history: FloatArray, span: int, least: int) -> _Record:
     return _Record(level, w.ratio(w.deviation(window) ** 2 * periods, np.maximum(periods - 1, 1)), periods, launched)
 
 
-def _of_groups(record: _Record, groups: Sequence[Int64Array], most: int) -> tuple[Float64Array, Float64Array]:
-    """Level and κ of each series' group, NaN where no group knows enough; launches speak before others."""
+def _of_groups(
+    record: _Record, groups: Sequence[Int64Array], most: int
+) -> tuple[Float64Array, Float64Array, npt.NDArray[np.bool_]]:
+    """Level and κ of each series' group, 0 where none knows enough, and whether it is narrower than all together.
+
+    Launches speak before others.
+    """
     mean, kappa = np.full((2, len(record.level)), np.nan)
-    told = ~np.isnan(record.level)
+    apart, told = np.zeros(len(mean), dtype=bool), ~np.isnan(record.level)
     for group in groups:
         for speaks in (told, told & record.launched):
             enough, level, ratio = _credibility(record, group, speaks, most)
             mean, kappa = np.where(enough, level, mean), np.where(enough, ratio, kappa)
-        if group is groups[0]:
-            kappa = np.zeros_like(kappa)
-    return np.nan_to_num(mean), np.nan_to_num(kappa)
+            apart |= enough & (group is not groups[0])
+    return np.nan_to_num(mean), np.nan_to_num(kappa), apart
 
 
 def _credibility(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.optimize import nnls
 
 from features.panel import Panel
 from features.windows import Float64Array
@@ -87,6 +86,8 @@ class Blend:
 
     @classmethod
     def _least_squares(cls, names: Sequence[str], sums: Sequence[tuple[Float64Array, Float64Array, float]]) -> Blend:
+        from scipy.optimize import nnls  # half a second to load, and few shops have so many origins
+
         products = np.sum([one[0] for one in sums], axis=0)
         crossed = np.sum([one[1] for one in sums], axis=0)
         # the constraint that they sum to one, as a row that outweighs all others

@@ -104,7 +104,7 @@ class DemandModel:
             horizon=origins.horizon,
             quantiles=list(quantiles),
             lead_time_errors=[],
-            joint=JointRanks.unknown(origins.horizon),
+            joint=JointRanks.none(),
             large=float(np.median(np.concatenate([one.scale for one in past]))),
             whole=all(np.array_equal(y[~np.isnan(y)], np.rint(y[~np.isnan(y)])) for y in sold),
             calibrated_on=honest,

@@ -168,10 +168,12 @@ class Origins:
         return values
 
     def trees(self, cutoff: int, part: float = 1.0) -> Boosting:
-        """Trees fitted on what was known at a cutoff, on a part of the budget."""
+        """Trees fitted on what was known at a cutoff; on a part of the budget, half as many, learning twice as fast."""
         rows, target, weight = self.training_rows(cutoff, part)
         demand = self.settings.demand
         grow = Booster(demand.trees, self.settings.seed, self.settings.threads, **demand.boosting.model_dump())
+        if part < 1:
+            grow = replace(grow, trees=max(1, grow.trees // 2), learning_rate=min(1.0, 2 * grow.learning_rate))
         return Boosting.fit(rows, target, weight, features_of(rows), self.vocabulary(cutoff).categorical(), grow)
 
     def past(self, fitted: int, origin: int) -> Past:

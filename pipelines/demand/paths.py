@@ -113,9 +113,9 @@ class JointRanks:
         return cls(np.stack(joint), pool_of, learned_from)
 
     @classmethod
-    def unknown(cls, horizon: int) -> JointRanks:
-        """Where nothing is known yet."""
-        return cls.learn([(np.empty((0, horizon)), np.empty(0, dtype=np.int64))], horizon)
+    def none(cls) -> JointRanks:
+        """What is known before anything is learned: no pool."""
+        return cls(np.empty((0, PATHS, 0), dtype=np.int64), [], [])
 
     def pools(self, kind: Int64Array) -> Int64Array:
         """The pool of each series, from its kind."""

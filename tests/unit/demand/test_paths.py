@@ -44,6 +44,11 @@ def scores_of(ranks: np.ndarray) -> np.ndarray:
     return stats.norm.ppf((ranks + 0.5) / len(ranks))
 
 
+def unknown() -> JointRanks:
+    """Learned from nothing."""
+    return JointRanks.learn([(np.empty((0, HORIZON)), np.empty(0, dtype=np.int64))], HORIZON)
+
+
 @pytest.mark.parametrize("phi", [0.0, 0.5, 0.9])
 def test_the_copula_of_the_vectors_is_kept(phi: float):
     joint = JointRanks.learn([vectors(autoregressive(phi), 700, seed) for seed in (1, 2, 3)], HORIZON)
@@ -55,7 +60,7 @@ def test_the_copula_of_the_vectors_is_kept(phi: float):
 
 
 def test_every_period_holds_every_rank_once():
-    for joint in (JointRanks.learn([vectors(autoregressive(0.7), 900)], HORIZON), JointRanks.unknown(HORIZON)):
+    for joint in (JointRanks.learn([vectors(autoregressive(0.7), 900)], HORIZON), unknown()):
         assert joint.ranks.shape[1:] == (PATHS, HORIZON)
         assert (np.sort(joint.ranks, axis=1) == np.arange(PATHS)[None, :, None]).all()
         table = joint.table().with_columns(issued_on=pl.date(2024, 1, 1))
@@ -106,7 +111,7 @@ def test_with_little_to_learn_from_one_factor_holds_periods_together():
     found = np.corrcoef(scores_of(pool_of(JointRanks.learn([(few, kind)], HORIZON))).T)
     others = found[~np.eye(HORIZON, dtype=bool)]
     assert others.mean() == pytest.approx(0.7, abs=0.08)
-    nothing = np.corrcoef(scores_of(pool_of(JointRanks.unknown(HORIZON))).T)
+    nothing = np.corrcoef(scores_of(pool_of(unknown())).T)
     assert 0.1 < nothing[~np.eye(HORIZON, dtype=bool)].mean() < 0.3
 
 
