@@ -20,6 +20,7 @@ from features.windows import Float64Array, Int64Array, mean
 from pipelines.demand.local import LOCALS
 
 GROUP, TOTAL, SIZE = "group_", "total_", "size_"
+_ENOUGH_ORIGINS = 3
 _MOST_PULL = 0.5
 _PULL_BOUNDS = (0.7, 1.4)
 _LEVEL_BOUNDS = (0.85, 1.15)
@@ -53,7 +54,7 @@ class Alignment:
         for name in levels_of(rows[0]):
             shares = [_share(own, name, m, y) for own, m, y in zip(rows, aligned, actual, strict=True)]
             found = np.array([share for share in shares if share is not None])
-            if len(found) > 1:
+            if len(found) >= _ENOUGH_ORIGINS:
                 sure = found.mean() - found.std(ddof=1) / np.sqrt(len(found))
                 pull[name] = float(np.clip(sure, 0, _MOST_PULL))
                 aligned = [_pulled(own, name, m, pull[name]) for own, m in zip(rows, aligned, strict=True)]
@@ -115,11 +116,12 @@ def habit(means: Sequence[Float64Array], actual: Sequence[Float64Array]) -> floa
     """Factor on the mean from the totals of earlier forecasts: as much of what they missed as is more than noise.
 
     The mean miss over the origins is shrunk by (m² − s²) / m², its squared standard error taken off its square (the
-    empirical Bayes weight, positive part: Efron & Morris 1973, JASA 68). One origin cannot tell a habit from chance.
+    empirical Bayes weight, positive part: Efron & Morris 1973, JASA 68). Fewer than three origins
+    cannot tell a habit from chance.
     """
     totals = [(y[~np.isnan(y)].sum(), m[~np.isnan(y)].sum()) for m, y in zip(means, actual, strict=True)]
     missed = np.array([true / forecast - 1 for true, forecast in totals if forecast > 0])
-    if len(missed) < 2 or not missed.any():
+    if len(missed) < _ENOUGH_ORIGINS or not missed.any():
         return 1.0
     miss, noise = missed.mean(), missed.var(ddof=1) / len(missed)
     trust = max(0.0, miss**2 - noise) / max(miss**2, noise)

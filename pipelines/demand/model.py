@@ -250,16 +250,15 @@ def _sums(moment: Moment, steps: int) -> tuple[Float64Array, Float64Array, Int64
 def _earlier(origins: Origins, cutoff: int) -> Iterator[tuple[int, int]]:
     """Earlier origins that calibrate, one to six horizons back, each with the cutoff of the trees that forecast it.
 
-    Two neighbours share the trees of the older one. Beyond three horizons, only where at least half of the record
-    was there to learn from: errors of forecasts from little are not those of forecasts from much.
+    Two neighbours share the trees of the older one. A quarter of the record at least was there to learn from, a half
+    beyond three horizons: errors of forecasts from little are not those of forecasts from much.
     """
-    horizon, first = origins.horizon, origins.panel.first
-    needed = max(3, min(horizon, origins.panel.grid.season // 4))
-    half = (cutoff - first + 1) // 2
+    horizon, record = origins.horizon, cutoff - origins.panel.first + 1
+    least = max(3, min(horizon, origins.panel.grid.season // 4))
     back = [
         steps
         for steps in range(1, _ORIGINS + 1)
-        if cutoff - steps * horizon - first + 1 >= (needed if steps <= 3 else max(needed, half))
+        if record - steps * horizon >= max(least, record // (4 if steps <= 3 else 2))
     ]
     for steps in back:
         older = steps + steps % 2

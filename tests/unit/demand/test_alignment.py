@@ -39,7 +39,7 @@ def rows_of(total: np.ndarray, level: str = "all", group: tuple[int, ...] = (0, 
         ([1.1, 1.1, 1.1], 1.1),  # a habit: all of it
         ([0.8, 1.3, 1.0], 1.0),  # chance: mean miss 0.033, standard error 0.145
         ([1.02, 1.10, 1.06], 1 + 0.06 * (0.06**2 - 0.04**2 / 3) / 0.06**2),  # in between, by hand
-        ([1.1], 1.0),  # one window cannot tell
+        ([1.1, 1.1], 1.0),  # two origins cannot tell
         ([2.0, 2.0, 2.0], 1.15),
     ],
 )
