@@ -329,6 +329,19 @@ class LeadTimeDemand(dy.Schema):
     model_version = _text(nullable=False)
 
 
+class ForecastTotals(dy.Schema):
+    """Means summed over the groups of a configured hierarchy (`demand.hierarchy`): coherent by construction."""
+
+    issued_on = dy.Date(primary_key=True)
+    level = _text(primary_key=True)
+    group = dy.String(primary_key=True)
+    period = dy.Date(primary_key=True)
+    horizon = dy.Int32(nullable=False, min=1)
+    series = dy.Int64(nullable=False, min=1)
+    mean = dy.Float64(nullable=False)
+    model_version = _text(nullable=False)
+
+
 class ForecastChanges(dy.Schema):
     """How far the mean of a period moved since the issue before, and why: the three reasons add up to the move."""
 
@@ -561,6 +574,7 @@ _ALL = (
     Table("forecast_drivers", ForecastDrivers, "derived", keyed_by_series=True),
     Table("lead_time_demand", LeadTimeDemand, "derived", version=2, keyed_by_series=True, open=True),
     Table("forecast_changes", ForecastChanges, "derived", keyed_by_series=True),
+    Table("forecast_totals", ForecastTotals, "derived"),
     Table("path_ranks", PathRanks, "derived"),
     Table("customer_scores", CustomerScores, "derived", open=True),
     Table("segments", Segments, "derived"),

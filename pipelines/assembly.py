@@ -24,6 +24,7 @@ NEWEST_BY = {
     "forecast_drivers": "issued_on",
     "lead_time_demand": "issued_on",
     "forecast_changes": "issued_on",
+    "forecast_totals": "issued_on",
     "path_ranks": "issued_on",
     "customer_scores": "as_of",
     "segments": "as_of",

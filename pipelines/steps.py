@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 INPUTS = ("order_lines", "demand", "series", "products", "locations", "customers", "contracts", "covariates")
 FORECAST = ("forecasts", "lead_time_demand", "path_ranks")
-SCORED = (*FORECAST, "forecast_drivers", "forecast_changes", "customer_scores", "segments", "replenishment")
+SCORED = (
+    *FORECAST,
+    "forecast_drivers",
+    "forecast_changes",
+    "forecast_totals",
+    "customer_scores",
+    "segments",
+    "replenishment",
+)
 
 # Settings that can change any result, and what a source says about the meaning of its columns (where its files are
 # does not matter: what is in them is seen in the versions of the tables).

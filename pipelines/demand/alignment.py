@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from features.panel import Panel
-from features.windows import Float64Array, Int64Array, mean
+from features.windows import Float64Array, Int64Array, IntArray, mean
 from pipelines.demand.local import LOCALS
 
 GROUP, TOTAL, SIZE = "group_", "total_", "size_"
@@ -105,6 +105,45 @@ def level_name(level: Sequence[str]) -> str:
         ('category × location_id', 'all')
     """
     return " × ".join(level) or "all"
+
+
+def levels_in(series: pl.DataFrame, hierarchy: Sequence[Sequence[str]]) -> dict[str, IntArray]:
+    """Level of a configured hierarchy → the group of each series.
+
+    Args:
+        series: Key columns and attributes of every series.
+        hierarchy: Levels, each the columns whose values make its groups.
+    """
+    return {level_name(level): groups_of(series, level).astype(np.int32) for level in hierarchy}
+
+
+def totals(
+    forecasts: pl.DataFrame, series: pl.DataFrame, keys: Sequence[str], hierarchy: Sequence[Sequence[str]]
+) -> pl.DataFrame:
+    """Means of every group of a hierarchy: the sums of its series, so all levels agree.
+
+    Args:
+        forecasts: Key columns, `period`, `horizon` and `mean`.
+        series: Key columns and attributes.
+        keys: The key columns.
+        hierarchy: Levels, each the columns whose values make its groups.
+
+    Returns:
+        Table `forecast_totals` but for the issue: `level`, `group` (values joined by ` × `, as the level's name is),
+        `period`, `horizon`, `series` (how many) and `mean`.
+    """
+    parts = []
+    for level in hierarchy:
+        names = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in level], separator=" × ")
+        grouped = forecasts.select(*keys, "period", "horizon", "mean").join(
+            series.select(*keys, group=names), on=list(keys), how="left", maintain_order="left"
+        )
+        sums = grouped.group_by("group", "period", "horizon", maintain_order=True).agg(
+            series=pl.len().cast(pl.Int64), mean=pl.col("mean").sum()
+        )
+        parts.append(sums.select(pl.lit(level_name(level)).alias("level"), pl.all()).sort("group", "period"))
+    schema = {"level": pl.String, "group": pl.String, "period": pl.Date, "horizon": pl.Int32}
+    return pl.concat(parts) if parts else pl.DataFrame(schema=schema | {"series": pl.Int64, "mean": pl.Float64})
 
 
 def levels_of(rows: pl.DataFrame) -> list[str]:

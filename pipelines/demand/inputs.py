@@ -32,7 +32,8 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
         fresh: Build demand from the newest order lines, whatever `purvey features` has written.
 
     Raises:
-        ConfigError: A configured series column or holiday calendar is unknown, or the cutoff is outside the record.
+        ConfigError: A configured series column, level of the hierarchy or holiday calendar is unknown, or the cutoff is
+            outside the record.
         DataError: A period does not lie on the grid of the others, or series replace each other in a circle.
         NotEnoughDataError: There is no demand at all.
     """
@@ -49,7 +50,7 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
         demand = _with_planned(lake, demand, keys, grid, settings.demand.horizon)
     attributes = _attributes(lake, demand.select(keys).unique().sort(keys), keys)
     named = [source for source in settings.sources if source.table == "covariates"]
-    return Panel.build(
+    panel = Panel.build(
         demand,
         keys,
         grid,
@@ -60,6 +61,14 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
         attributes=attributes,
         last=None if cutoff is None else _number(grid, demand, cutoff),
     )
+    for column in (name for level in settings.demand.hierarchy for name in level if name not in panel.series.columns):
+        raise ConfigError(
+            "A column of demand.hierarchy is neither a series key nor an attribute of series, products or locations.",
+            file="demand",
+            column=column,
+            remedy=f"use some of: {', '.join(panel.series.columns)}",
+        )
+    return panel
 
 
 def one_series(panel: Panel, named: Mapping[str, str]) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +15,18 @@ from features.outliers import outliers
 from features.panel import Panel
 from features.tables import MEAN, quantile_column
 from pipelines.demand import figures
+from pipelines.demand.alignment import levels_in, totals
 from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.evaluation import ALL
 from pipelines.demand.inputs import READ, demand_from_lines, notes_on_lifecycle, one_series, open_panel
+from pipelines.demand.issues import champion_of, moves, rows_for, write
 from pipelines.demand.model import STEPS, DemandModel
-from pipelines.demand.origins import Origins, forecast_rows
+from pipelines.demand.origins import Origins
 from pipelines.demand.outputs import decide, explained, largest, named
 from pipelines.demand.overrides import apply
 from pipelines.demand.report import evaluation_rows, tables_of
 from pipelines.demand.tuning import Metric, Trial, as_yaml, search
-from pipelines.demand.vintages import changes
 from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
@@ -33,7 +34,7 @@ from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
 
 if TYPE_CHECKING:
-    from pipelines.tracking import Registered, Tracker
+    from pipelines.tracking import Tracker
 
 _SHOWN = 5  # outliers or trials in a summary
 
@@ -79,7 +80,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     ):
         run.log_data(lake, [table for table in READ if lake.exists(table)])
         long = roll(origins, demand.backtest_origins, demand.quantiles, advance)
-        evaluation = evaluation_rows(long, panel, run.id, demand.quantiles)
+        evaluation = evaluation_rows(long, panel, run.id, demand.quantiles, levels_in(panel.series, demand.hierarchy))
         model = DemandModel.fit(origins, panel.last, demand.quantiles)
         advance()
         model.to_dir(Path(folder))
@@ -115,32 +116,33 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     Raises:
         TrackingError: No demand model has been promoted, or it does not fit the configuration any more.
     """
-    champion, model = _champion(tracker)
+    champion, model = champion_of(tracker)
+    demand, keys = settings.demand, settings.demand.series
     with progress("score demand", 5) as advance:
         panel = open_panel(settings, lake)
         advance()
-        rows = _rows(settings, panel, model)
+        rows = rows_for(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
         said = lake.read("overrides") if lake.exists("overrides") else None
-        keys = settings.demand.series
         forecasts, lead_time = apply(forecasts, lead_time, said, datetime.now(UTC), keys, whole=model.whole)
         advance()
-        most = largest(forecasts, settings.demand.series, settings.demand.explained_series)
+        most = largest(forecasts, keys, demand.explained_series)
         drivers = explained(model.trees, rows, most, panel)
         advance()
         issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
         forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
-        moves, notes = _moves(settings, lake, tracker, panel, forecasts)
+        moved, notes = moves(settings, lake, tracker, panel, forecasts)
         issue = {
             "path_ranks": model.joint.table().with_columns(issued_on=pl.lit(issued_on)),
             "forecasts": forecasts,
             "forecast_drivers": drivers.with_columns(**stamp),
             "lead_time_demand": lead_time,
-            "forecast_changes": moves,
+            "forecast_changes": moved,
+            "forecast_totals": totals(forecasts, panel.series, keys, demand.hierarchy).with_columns(**stamp),
         }
-        changed = [_issue(lake, table, frame, issued_on) for table, frame in issue.items()]
+        changed = [write(lake, table, frame, issued_on) for table, frame in issue.items()]
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(
@@ -224,10 +226,10 @@ def explain(
             f"The champion looks {settings.demand.horizon} periods ahead, not {ahead}.",
             remedy="shorten --horizon, or set demand.horizon and train again",
         )
-    champion, model = _champion(tracker)
+    champion, model = champion_of(tracker)
     panel = open_panel(settings, lake, cutoff=cutoff)
     wanted = one_series(panel, series)
-    rows = _rows(settings, panel, model)
+    rows = rows_for(settings, panel, model)
     forecasts, _ = decide(model, rows, panel, settings)
     own = forecasts.join(wanted, on=keys, how="semi", maintain_order="left")
     drivers = explained(model.trees, rows, own, panel)
@@ -267,7 +269,7 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
     columns = [*demand.series, "cutoff", "period", "actual", "mean", *map(quantile_column, demand.quantiles)]
     write_frame(own.select(columns).sort(*demand.series, "cutoff", "period"), Path(out))
-    evaluation = evaluation_rows(long, panel, "", demand.quantiles)
+    evaluation = evaluation_rows(long, panel, "", demand.quantiles, levels_in(panel.series, demand.hierarchy))
     return Summary(
         "backtest demand",
         read=lake.versions((*READ, "order_lines")),
@@ -332,96 +334,12 @@ def tune(
     )
 
 
-def _champion(tracker: Tracker) -> tuple[Registered, DemandModel]:
-    champion = tracker.champion("demand")
-    if champion is None:
-        raise TrackingError("There is no champion demand model yet.", remedy="run `purvey train demand`")
-    return champion, DemandModel.from_dir(tracker.model_folder("demand"))
-
-
-def _rows(settings: Settings, panel: Panel, model: DemandModel) -> pl.DataFrame:
-    """What a model forecasts from, at the end of the panel.
-
-    Raises:
-        TrackingError: It was fitted for another configuration, or the data no longer gives what it needs.
-    """
-    demand, vocabulary = settings.demand, model.vocabulary
-    fitted = model.series, model.frequency, model.horizon, model.quantiles
-    if fitted != (list(demand.series), demand.frequency, demand.horizon, list(demand.quantiles)):
-        raise TrackingError(
-            "The champion demand model was fitted for other series columns or quantiles, another frequency or horizon.",
-            remedy="run `purvey train demand` after changing them",
-        )
-    known = {*panel.series.columns, *panel.ahead}
-    _refuse_without(name for name in (*vocabulary.codes, *vocabulary.numbers, *vocabulary.alike) if name not in known)
-    rows = forecast_rows(panel, panel.last, demand.horizon, vocabulary, settings)
-    _refuse_without(name for name in model.trees.features if name not in rows.columns)
-    return rows
-
-
-def _refuse_without(missing: Iterable[str]) -> None:
-    for name in missing:
-        raise TrackingError(
-            f"The champion demand model needs {name!r}, which the data no longer gives.",
-            remedy="run `purvey train demand` to fit a model to the data as it is now",
-        )
-
-
 def _tell_outliers(panel: Panel, summary: Summary) -> None:
     """Outliers are told, nothing is changed: some are news, some are slips of a pen."""
     found = outliers(panel, panel.last)
     summary.figures["outliers_of_the_last_year"] = found.height
     if found.height:
         summary.tables["the farthest outliers"] = found.head(_SHOWN)
-
-
-def _issue(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool:
-    """Make this the newest issue, whole: of later ones (other periods, data taken back) nothing stays current."""
-    if lake.exists(table):
-        issues = lake.read(table)
-        if issues.filter(pl.col("issued_on") > issued_on).height:
-            lake.replace(table, issues.filter(pl.col("issued_on") <= issued_on))
-    return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
-
-
-def _moves(
-    settings: Settings, lake: Lake, tracker: Tracker, panel: Panel, forecasts: pl.DataFrame
-) -> tuple[pl.DataFrame, list[str]]:
-    """How far this issue moved from the one before, and what has to be said about it."""
-    keys = settings.demand.series
-    before = _issue_before(lake, forecasts)
-    former = before["model_version"][0] if before.height else None
-    if former in (None, forecasts["model_version"].item(0)):
-        return changes(before, forecasts, keys), []
-    try:
-        model = _former_model(tracker, former)
-        today, _ = decide(model, _rows(settings, panel, model), panel, settings)
-    except TrackingError as error:
-        note = f"What model {former} would say today is not known: {error.message} Its part is told as new data."
-        return changes(before, forecasts, keys), [note]
-    return changes(before, forecasts, keys, today), []
-
-
-def _issue_before(lake: Lake, forecasts: pl.DataFrame) -> pl.DataFrame:
-    """The newest earlier issue; empty where there is none, or none whose series were named alike."""
-    earlier = lake.scan("forecasts") if lake.exists("forecasts") else forecasts.clear().lazy()
-    if not set(forecasts.columns) <= set(earlier.collect_schema()):
-        return forecasts.clear()
-    earlier = earlier.filter(pl.col("issued_on") < forecasts["issued_on"].item(0))
-    return earlier.filter(pl.col("issued_on") == pl.col("issued_on").max()).collect()
-
-
-def _former_model(tracker: Tracker, version: str) -> DemandModel:
-    """A model of an earlier issue.
-
-    Raises:
-        TrackingError: It is gone, or written in a way this program no longer reads.
-    """
-    folder = tracker.version_folder("demand", version)
-    try:
-        return DemandModel.from_dir(folder)
-    except Exception as error:
-        raise TrackingError(f"Its files cannot be read any more: {error!r}.", file=folder) from error
 
 
 def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
@@ -433,7 +351,7 @@ def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: S
     if tracker.champion("demand") is None:
         return False
     try:
-        _rows(settings, panel, DemandModel.from_dir(tracker.model_folder("demand")))
+        rows_for(settings, panel, DemandModel.from_dir(tracker.model_folder("demand")))
     except TrackingError as error:
         summary.notes.append(f"{error.message} It counts as none.")
         return False
