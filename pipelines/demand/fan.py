@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from features.windows import Float64Array, Int64Array
 from pipelines.demand.distribution import Errors, conform, lead_time_cells
@@ -44,6 +45,10 @@ class Moment:
     third: Int64Array
     large: Int64Array
     kind: Int64Array
+
+    def part(self, chosen: npt.NDArray[np.bool_]) -> Moment:
+        """Some of the rows."""
+        return Moment(**{name: values[chosen] for name, values in vars(self).items()})
 
     @property
     def unit(self) -> Float64Array:

@@ -24,6 +24,7 @@ from pipelines.demand.paths import JointRanks, kinds, outcomes
 from pipelines.errors import TrackingError
 
 _ORIGINS = 6  # earlier origins whose errors calibrate a forecast
+_MOST_ROWS = 250_000  # of an earlier origin that the distributions learn from
 STEPS = 1 + _ORIGINS
 
 
@@ -112,10 +113,13 @@ class DemandModel:
         if honest:
             means = [model.blend.of(one.members) * one.scale for one in past]
             model.alignment = Alignment.learn([one.rows for one in past], means, actual)
-        moments = [model._moment(one) for one in past]
+        told_by = [origins.some(one.rows, _MOST_ROWS) for one in past]
+        moments = [model._moment(one).part(chosen) for one, chosen in zip(past, told_by, strict=True)]
+        actual = [y[chosen] for y, chosen in zip(actual, told_by, strict=True)]
+        chance = [origins.chance(one.rows)[chosen] for one, chosen in zip(past, told_by, strict=True)]
         model.fan = Fan.learn(moments, actual, quantiles)
         model.lead_time_errors = model._learn_lead_time(moments, actual)
-        model.joint = model._learn_joint(origins, past, moments, actual)
+        model.joint = model._learn_joint(chance, moments, actual)
         return model
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -227,14 +231,11 @@ class DemandModel:
             learned.append(Errors.fit(repeated, all_cells[:, step], self.quantiles))
         return learned or [Errors(self.quantiles, [1.0] * len(self.quantiles), {})]
 
-    def _learn_joint(
-        self, origins: Origins, past: list[Past], moments: list[Moment], actual: list[Float64Array]
-    ) -> JointRanks:
+    def _learn_joint(self, chance: list[Float64Array], moments: list[Moment], actual: list[Float64Array]) -> JointRanks:
         """Joint ranks from what past forecasts, as they would be made now, had come true of them."""
         windows = []
-        for one, moment, y in zip(past, moments, actual, strict=True):
-            chance = origins.chance(one.rows)
-            ranks = outcomes(y, self.quantiles, self.fan.of(moment), moment.mean, chance, self._smallest(moment))
+        for drawn, moment, y in zip(chance, moments, actual, strict=True):
+            ranks = outcomes(y, self.quantiles, self.fan.of(moment), moment.mean, drawn, self._smallest(moment))
             windows.append((ranks.reshape(-1, self.horizon), moment.kind[:: self.horizon]))
         return JointRanks.learn(windows, self.horizon)
 

@@ -187,6 +187,13 @@ class Origins:
             self._past[fitted, origin] = Past.of(self._part[fitted], rows, self.panel.grid.frequency)
         return self._past[fitted, origin]
 
+    def some(self, rows: pl.DataFrame, most: int) -> npt.NDArray[np.bool_]:
+        """About so many rows, whole horizons of series chosen by their own names; all of them where there are fewer."""
+        if rows.height <= most:
+            return np.ones(rows.height, dtype=bool)
+        drawn = _draws(self._names, 1, int(rows["origin"][0]))[:, 0] < most / rows.height
+        return np.asarray(drawn[rows["series"].to_numpy()])
+
     def chance(self, rows: pl.DataFrame) -> Float64Array:
         """A number in [0, 1) for each row of one origin, from its series' own names and its horizon alone."""
         # from beyond the horizon: those within it thin the rows to learn from
