@@ -50,7 +50,8 @@ def test_quantiles_are_ordered_and_totals_are_sane(sample_run):
 
 
 def test_sample_paths_add_up_to_demand_over_the_lead_time(sample_run):
-    """Within 10 % at the median and the ninth decile by quarter of volume, but the one that hardly sells."""
+    """By quarter of volume: means within 5 % but for the one that hardly sells; in the upper half, which sells all but a
+    hundredth of the units, the median and the ninth decile within 10 %."""
     keys = sample_run.settings.demand.series
     forecasts, lead_time, ranks = map(sample_run.lake.read, ("forecasts", "lead_time_demand", "path_ranks"))
     lines = lead_time.select(keys).unique().sort(keys).gather_every(3)
@@ -60,10 +61,11 @@ def test_sample_paths_add_up_to_demand_over_the_lead_time(sample_run):
     quarter = np.argsort(np.argsort(ahead.sums_mean[:, -1])) * 4 // lines.height
     for level in (0.5, 0.9):
         drawn, target = np.quantile(paths[:, -1], level, axis=1), ahead.sums[:, -1, list(ahead.levels).index(level)]
-        for volume in (1, 2, 3):
+        for volume in (2, 3):
             assert np.abs(drawn - target)[quarter == volume].sum() < 0.1 * target[quarter == volume].sum()
-    largest = quarter == 3
-    assert paths[largest, -1].mean(axis=1).sum() == pytest.approx(ahead.sums_mean[largest, -1].sum(), rel=0.15)
+    for volume in (1, 2, 3):
+        own = quarter == volume
+        assert paths[own, -1].mean(axis=1).sum() == pytest.approx(ahead.sums_mean[own, -1].sum(), rel=0.05)
 
 
 def value(frame: pl.DataFrame, model: str, metric: str, slice_: str = "all") -> float:
