@@ -35,6 +35,10 @@ InputTable = Literal[
     "feedback",
     "overrides",
 ]
+Member = Literal[
+    "ses", "damped_trend", "tsb", "adida", "imapa", "moving_average", "seasonal_naive",
+    "AutoARIMA", "AutoCES", "AutoETS", "DynamicOptimizedTheta", "MSTL", "OptimizedTheta",
+]  # fmt: skip
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -110,6 +114,7 @@ class Demand(Section):
     holidays: str | None = Field(default=None, description="country code, e.g. GB")
     hierarchy: list[list[str]] = Field(default=[], description="levels at which totals are aligned and judged")
     optimise_for: Literal["wape", "rmsse", "mase", "money"] = "wape"
+    members: list[Member] = Field(default=[], description="more local models in the blend of the mean")
     backtest_origins: int = Field(default=3, ge=1, le=60)
     trees: int = Field(default=120, ge=1)
     training_rows: int = Field(default=150_000, ge=1_000)

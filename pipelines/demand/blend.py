@@ -15,13 +15,13 @@ import polars as pl
 
 from features.panel import Panel
 from features.windows import Float64Array
-from pipelines.demand.local import POOLED
+from pipelines.demand.local import LOCALS, POOLED
+from pipelines.demand.statistical import statistical
 
 TREES = "trees"
 MEMBER = "member_"
-ALIKE = "alike"
+ALIKE, ALIKE_RECENT = "alike", "alike_recent"
 ENOUGH_ORIGINS = 8
-_LOCAL = ("level_shape", "seasonal_level")
 _TREES_SHARE = 0.85
 
 
@@ -97,7 +97,7 @@ class Blend:
         return cls(dict(zip(names, (weights / weights.sum()).tolist(), strict=True)))
 
 
-def with_members(rows: pl.DataFrame, panel: Panel, horizon: int) -> pl.DataFrame:
+def with_members(rows: pl.DataFrame, panel: Panel, horizon: int, more: Sequence[str] = ()) -> pl.DataFrame:
     """Feature rows of one origin with the forecasts of local models beside them, in units of scale.
 
     Local models know nothing of covariates. Where a shop knows some ahead, the mean of past periods that share them
@@ -107,16 +107,23 @@ def with_members(rows: pl.DataFrame, panel: Panel, horizon: int) -> pl.DataFrame
         rows: Rows of `features.demand.rows_at`, every series of the panel, sorted by key.
         panel: What was known at the origin.
         horizon: Periods ahead.
+        more: Names of further local models, ours or those of statsforecast.
+
+    Raises:
+        ConfigError: One of them needs statsforecast, which is not installed.
     """
-    if "alike_recent" in rows.columns:
-        return rows.with_columns(pl.col("alike_recent").cast(pl.Float64).alias(MEMBER + ALIKE))
-    scale = rows["scale"].to_numpy().astype(np.float64)
+    season, scale = panel.grid.season, rows["scale"].to_numpy().astype(np.float64)
     everyone = np.zeros(len(panel.quantity), dtype=np.int64)
-    points = {}
-    for name in _LOCAL:
-        point = POOLED[name](panel.quantity, horizon, panel.grid.season, everyone)
-        points[MEMBER + name] = point.astype(np.float64).ravel() / scale
-    return rows.hstack(pl.DataFrame(points))
+    members = {}
+    if ALIKE_RECENT in rows.columns:
+        members[ALIKE] = rows[ALIKE_RECENT].to_numpy().astype(np.float64)
+    else:
+        for name, pooled in POOLED.items():
+            members[name] = pooled(panel.quantity, horizon, season, everyone).ravel() / scale
+    for name in more:
+        local = LOCALS[name] if name in LOCALS else statistical(name)
+        members[name] = local(panel.quantity, horizon, season).ravel() / scale
+    return rows.hstack(pl.DataFrame({MEMBER + name: values for name, values in members.items()}))
 
 
 def members_of(rows: pl.DataFrame, trees: Float64Array) -> dict[str, Float64Array]:

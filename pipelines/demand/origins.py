@@ -76,7 +76,7 @@ def forecast_rows(panel: Panel, origin: int, horizon: int, vocabulary: Vocabular
     rows = rows_at(panel, origin, horizon, vocabulary, country=demand.holidays, winsorise=demand.winsorise)
     known = panel.known(origin)
     history = replace(known, quantity=without_leading_zeros(known.quantity))
-    return with_totals(with_members(rows, history, horizon), history, horizon, [[], *demand.hierarchy])
+    return with_totals(with_members(rows, history, horizon, demand.members), history, horizon, [[], *demand.hierarchy])
 
 
 @dataclass

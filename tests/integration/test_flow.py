@@ -50,8 +50,8 @@ def test_quantiles_are_ordered_and_totals_are_sane(sample_run):
 
 
 def test_sample_paths_add_up_to_demand_over_the_lead_time(sample_run):
-    """By quarter of volume: means within 5 % but for the one that hardly sells; in the upper half, which sells all but a
-    hundredth of the units, the median and the ninth decile within 10 %."""
+    """By quarter of volume: means within 5 % but for the one that hardly sells; the median and the ninth decile within
+    10 % in the upper half, which sells all but a hundredth of the units."""
     keys = sample_run.settings.demand.series
     forecasts, lead_time, ranks = map(sample_run.lake.read, ("forecasts", "lead_time_demand", "path_ranks"))
     lines = lead_time.select(keys).unique().sort(keys).gather_every(3)

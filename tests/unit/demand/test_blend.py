@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from pipelines.demand.blend import Blend
+from pipelines.demand import local
+from pipelines.demand.blend import Blend, members_of
+from pipelines.demand.origins import Origins
+from pipelines.demand.statistical import STATISTICAL
+from pipelines.settings import Member
+from tests.made_panel import panel_of, tables
+from tests.unit.demand.conftest import settings_for
 
 
 def origins(
@@ -53,3 +62,22 @@ def test_weights_are_never_negative():
 def test_trees_stand_in_for_a_member_without_a_forecast():
     members = {"trees": np.array([4.0, 4.0]), "alike": np.array([np.nan, 9.0])}
     assert Blend.fixed(list(members)).of(members).tolist() == [4.0, pytest.approx(4.75)]
+
+
+def test_members_that_are_asked_for_stand_beside_the_rows_in_units_of_scale(tmp_path: Path):
+    parts = tables("week")
+    panel = panel_of("week", parts | {"covariates": parts["covariates"].drop("promotion_planned")})
+    settings = settings_for(tmp_path, series=["store"], members=["imapa", "AutoETS"])
+    rows = Origins(panel, settings, 4).rows(panel.last - 6)
+    found = members_of(rows, np.ones(rows.height))
+    assert list(found) == ["trees", "level_shape", "seasonal_level", "imapa", "AutoETS"]
+    history = panel.known(panel.last - 6).quantity
+    alone = local.LOCALS["imapa"](np.where(np.cumsum(history > 0, axis=1) == 0, np.nan, history), 4, 52)
+    np.testing.assert_allclose(found["imapa"] * rows["scale"].to_numpy(), alone.ravel(), rtol=1e-5)
+    assert Blend.fixed(list(found)).weights["imapa"] == pytest.approx(0.15 / 4)
+
+
+def test_only_members_that_exist_can_be_asked_for(tmp_path: Path):
+    with pytest.raises(ValidationError):
+        settings_for(tmp_path, members=["prophet"])
+    assert set(Member.__args__) == (set(local.LOCALS) - {"level_shape"}) | set(STATISTICAL)

@@ -13,6 +13,7 @@ from features.panel import Panel
 from pipelines.demand import jobs
 from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins, _draws, _numbered
+from pipelines.errors import ConfigError
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from tests.made_panel import newcomers, panel_of, scrambled, tables
@@ -121,3 +122,27 @@ def test_thinning_takes_an_even_share_of_every_horizon_and_series():
     assert (_draws(_numbered(keys[100:]), 3, 7) == _draws(_numbered(keys), 8, 7)[100:, :3]).all(), (
         "by name, not by place"
     )
+
+
+def test_what_is_optimised_for_decides_what_a_row_weighs(tmp_path: Path):
+    """Within one origin recency is the same, so weights compare as what counts: nothing, units, or their worth."""
+    panel = panel_of("week", tables("week"))
+    found = {}
+    for metric in ("wape", "rmsse", "mase", "money"):
+        origins = Origins(panel, small(tmp_path, series=["store"], optimise_for=metric), 4)
+        rows, _, weight = origins.training_rows(panel.last)
+        newest = (rows["origin"] == rows["origin"].max()).to_numpy()
+        scale = rows["scale"].to_numpy().astype(float)[newest]
+        price = rows["seen_price"].to_numpy().astype(float)[newest]
+        found[metric] = weight[newest] / weight[newest][0]
+    np.testing.assert_allclose(found["wape"], np.sqrt(scale / scale[0]), rtol=1e-6)
+    np.testing.assert_allclose(found["money"], np.sqrt(scale * price / (scale * price)[0]), rtol=1e-6)
+    assert (found["rmsse"] == 1).all()
+    assert (found["mase"] == 1).all()
+
+
+def test_money_cannot_be_optimised_for_without_prices(tmp_path: Path):
+    parts = tables("week")
+    panel = panel_of("week", parts | {"demand": parts["demand"].drop("price")})
+    with pytest.raises(ConfigError, match="without prices"):
+        Origins(panel, small(tmp_path, series=["store"], optimise_for="money"), 4).training_rows(panel.last)
