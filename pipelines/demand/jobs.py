@@ -18,6 +18,7 @@ from pipelines.demand import figures
 from pipelines.demand.alignment import levels_in, totals
 from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
+from pipelines.demand.consistency import TOLERATED_GAP
 from pipelines.demand.evaluation import ALL
 from pipelines.demand.inputs import READ, demand_from_lines, notes_on_lifecycle, one_series, open_panel
 from pipelines.demand.issues import champion_of, moves, rows_for, write
@@ -84,14 +85,17 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         model = DemandModel.fit(origins, panel.last, demand.quantiles)
         advance()
         model.to_dir(Path(folder))
+        rows = origins.rows(panel.last)
+        gaps = model.mean_gaps(rows)
         overall = _overall(evaluation)
         run.log_metrics({f"{row['model']}.{row['metric']}": row["value"] for row in overall.iter_rows(named=True)})
+        run.log_metrics({f"mean_gap_{volume}": gap for volume, gap in gaps.items()})
         run.log_features(model.trees.features)
         run.log_table("importance", model.trees.importance())
         run.log_table("evaluation", evaluation.drop("capability", "run"))
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
-        version = run.register("demand", Path(folder), origins.rows(panel.last).head(5))
+        version = run.register("demand", Path(folder), rows.head(5))
     summary = Summary("train demand", read=lake.versions(READ), notes=notes_on_lifecycle(lake, panel))
     summary.figures = {
         "version": version,
@@ -100,6 +104,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     }
     _tell_outliers(panel, summary)
     summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
+    _tell_gaps(gaps, summary)
     summary.tables |= tables_of(long, evaluation, settings)
     if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
         lake.replace_where("evaluation", evaluation, {"capability": "demand"})
@@ -340,6 +345,18 @@ def _tell_outliers(panel: Panel, summary: Summary) -> None:
     summary.figures["outliers_of_the_last_year"] = found.height
     if found.height:
         summary.tables["the farthest outliers"] = found.head(_SHOWN)
+
+
+def _tell_gaps(gaps: Mapping[str, float], summary: Summary) -> None:
+    """Mean and quantiles are two forecasts of the same demand; a planner who uses both should know how far apart."""
+    summary.figures["largest_mean_gap"] = round(max(map(abs, gaps.values()), default=0.0), 4)
+    wide = {volume: gap for volume, gap in gaps.items() if abs(gap) > TOLERATED_GAP}
+    if wide:
+        said = ", ".join(f"{gap:+.0%} for {volume} volumes" for volume, gap in wide.items())
+        summary.notes.append(
+            f"The mean the quantiles imply differs from `mean` by more than {TOLERATED_GAP:.0%}: {said}. This is no "
+            "bar to promotion: trust `mean` for totals and quantiles for safety stock."
+        )
 
 
 def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from features.windows import Float64Array, Int64Array
 from pipelines.demand.alignment import GROUP, SIZE, TOTAL, Alignment
 from pipelines.demand.blend import MEMBER, Blend
 from pipelines.demand.boosting import ANCHORS, Boosting
+from pipelines.demand.consistency import ImpliedMean, Window, centred
 from pipelines.demand.distribution import Errors, cells, interpolate, lead_time_cells, probability_of_zero
 from pipelines.demand.fan import EXPECTED_SALES, Fan, Moment
 from pipelines.demand.origins import Origins, Past, often_of
@@ -37,6 +38,7 @@ class DemandModel:
         blend: Weights of the members of the mean.
         alignment: What makes the totals of the mean right.
         fan: What makes quantiles of the trees' anchors and the mean.
+        implied: What tells the mean that quantiles imply.
         vocabulary: The encoding of attributes the trees were fitted with.
         series: Columns that name a series.
         frequency: Frequency of the periods.
@@ -53,6 +55,7 @@ class DemandModel:
     blend: Blend
     alignment: Alignment
     fan: Fan
+    implied: ImpliedMean
     vocabulary: Vocabulary
     series: list[str]
     frequency: Frequency
@@ -99,6 +102,7 @@ class DemandModel:
             ),
             alignment=Alignment({}, 1.0),
             fan=Fan.none(quantiles),
+            implied=ImpliedMean.learn([], quantiles),
             vocabulary=origins.vocabulary(cutoff),
             series=list(origins.panel.keys),
             frequency=origins.panel.grid.frequency,
@@ -117,7 +121,15 @@ class DemandModel:
         moments = [model._moment(one).part(chosen) for one, chosen in zip(past, told_by, strict=True)]
         actual = [y[chosen] for y, chosen in zip(actual, told_by, strict=True)]
         chance = [origins.chance(one.rows)[chosen] for one, chosen in zip(past, told_by, strict=True)]
+        actual = centred([moment.mean for moment in moments], actual)
         model.fan = Fan.learn(moments, actual, quantiles)
+        model.implied = ImpliedMean.learn(
+            (
+                Window(model.fan.of(one), y, one.mean, one.unit, model._smallest(one))
+                for one, y in zip(moments, actual, strict=True)
+            ),
+            quantiles,
+        )
         model.lead_time_errors = model._learn_lead_time(moments, actual)
         model.joint = model._learn_joint(chance, moments, actual)
         return model
@@ -137,6 +149,15 @@ class DemandModel:
         out = {"mean": moment.mean, "p_zero": p_zero}
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).hstack(pl.DataFrame(out))
+
+    def mean_gaps(self, rows: pl.DataFrame) -> dict[str, float]:
+        """How far the mean that the quantiles imply lies above `mean`, as a share of it, by volume class.
+
+        Args:
+            rows: Every feature row of one origin.
+        """
+        moment = self._moment(Past.of(self.trees, rows, self.frequency))
+        return self.implied.gaps(moment.mean, self.fan.of(moment), moment.unit)
 
     def predict_lead_time(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Demand summed over the next 1 … H periods, for feature rows of one origin.
@@ -167,6 +188,7 @@ class DemandModel:
             "blend": self.blend.weights,
             "alignment": vars(self.alignment),
             "fan": self.fan.as_dict(),
+            "implied": self.implied.as_dict(),
             "lead_time_errors": [errors.as_dict() for errors in self.lead_time_errors],
         }
         plain = ("series", "frequency", "horizon", "quantiles", "large", "whole", "calibrated_on")
@@ -179,17 +201,18 @@ class DemandModel:
         """Read what `to_dir` wrote.
 
         Raises:
-            TrackingError: It was written by a program that did not blend members yet.
+            TrackingError: It was written by a program that did not measure implied means yet.
         """
         facts = json.loads((Path(folder) / "model.json").read_text())
         facts.pop("class")
-        if "blend" not in facts:
+        if "implied" not in facts:
             raise TrackingError("The demand model was written by an older program.", remedy="run `purvey train demand`")
         return cls(
             trees=Boosting.from_dir(Path(folder)),
             blend=Blend(facts.pop("blend")),
             alignment=Alignment(**facts.pop("alignment")),
             fan=Fan.from_dict(facts.pop("fan")),
+            implied=ImpliedMean(**facts.pop("implied")),
             vocabulary=Vocabulary(**facts.pop("vocabulary")),
             lead_time_errors=[Errors.from_dict(errors) for errors in facts.pop("lead_time_errors")],
             joint=JointRanks.from_dict(json.loads((Path(folder) / "joint_ranks.json").read_text())),

@@ -97,6 +97,18 @@ def test_training_beats_the_baselines_and_is_promoted(trained: SimpleNamespace):
     assert trained.summary.figures["outliers_of_the_last_year"] == 0, "promotions of a made shop are none"
 
 
+def test_training_tells_how_far_the_quantiles_are_from_the_mean(trained: SimpleNamespace):
+    assert trained.summary.figures["largest_mean_gap"] <= 0.05
+    assert not any("the quantiles imply" in note for note in trained.summary.notes)
+    metrics = {name: value for (found,) in trained.tracker.logged["log_metrics"] for name, value in found.items()}
+    largest = max(abs(metrics[f"mean_gap_{volume}"]) for volume in ("small", "medium", "large"))
+    assert 0 < largest == pytest.approx(trained.summary.figures["largest_mean_gap"], abs=1e-4)
+    summary = Summary("train demand")
+    jobs._tell_gaps({"small": 0.31, "medium": -0.02, "large": -0.06}, summary)
+    assert summary.figures["largest_mean_gap"] == 0.31
+    assert "+31% for small volumes, -6% for large volumes" in summary.notes[0]
+
+
 def test_scoring_writes_what_the_contract_says(trained: SimpleNamespace):
     forecasts, lead_time = trained.lake.read("forecasts"), trained.lake.read("lead_time_demand")
     assert trained.lake.version("forecasts") == 0, "scoring twice changes nothing"
@@ -137,7 +149,7 @@ def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
     assert_frame_equal(once.predict(rows), twice.predict(shuffled), check_exact=True)
     assert_frame_equal(once.joint.table(), twice.joint.table())
     facts = json.loads((folder / "model.json").read_text())
-    del facts["blend"]
+    del facts["implied"]
     (tmp_path / "copy" / "model.json").write_text(json.dumps(facts))
     with pytest.raises(TrackingError, match="older program"):
         DemandModel.from_dir(tmp_path / "copy")
