@@ -27,6 +27,7 @@ from pipelines.settings import Settings
 
 _MOST_ORIGINS = 80
 _PRICE = "seen_price"
+_MOST_SCALES = 1e9  # LightGBM keeps targets in single precision
 _PART = 0.25  # of the budget, for trees that only tell of errors
 _RECENCY = (1.0, 0.5, 0.25)
 
@@ -141,7 +142,7 @@ class Origins:
         years = ((cutoff - rows["origin"].to_numpy()) / self.panel.grid.periods_a_year).astype(int)
         recency = np.asarray(_RECENCY)[np.minimum(years, len(_RECENCY) - 1)]
         weight = recency * _importance(rows, scale, self.settings.demand.optimise_for)
-        target = rows["_y"].to_numpy() / scale
+        target = np.minimum(rows["_y"].to_numpy() / scale, _MOST_SCALES)
         return rows.drop("_y"), clipped(target, self.settings.demand.winsorise), weight
 
     def actual(self, rows: pl.DataFrame, cutoff: int, *, scored: bool = False) -> Float64Array:
