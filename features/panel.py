@@ -17,6 +17,7 @@ from features.calendar import Grid
 from features.censoring import unconstrained
 from features.windows import FloatArray, IntArray
 
+_YEARS_AHEAD = 2  # of covariates that are kept: nobody forecasts farther, and a slip of a date costs memory
 _OBSERVED_WITH_DEMAND = ("price", "promotion", "available")
 _CELLS_AT_ONCE = 200_000  # a table of a shop can hold three hundred times as many
 
@@ -103,6 +104,7 @@ class Panel:
             listed=np.maximum(then.listed, life.start).astype(np.int32),
             observed={name: life.carried(values) for name, values in then.observed.items()},
             ahead={name: life.carried(values) for name, values in then.ahead.items()},
+            censored=None if then.censored is None else life.carried(then.censored.astype(np.float32)) > 0,
         )
 
     def part(self, rows: slice | npt.NDArray[np.int64]) -> Panel:
@@ -171,6 +173,7 @@ class Panel:
         np.minimum.at(listed, cells["_row"].to_numpy(), cells["_number"].to_numpy() - np.int32(first))
         side, fits = _covariates(covariates, index, names, grid)
         future = max([last, *(int(frame["_number"].max() or 0) for frame in side.values())])  # type: ignore[arg-type]
+        future = min(future, last + _YEARS_AHEAD * round(grid.periods_a_year))
         series = lifecycle.linked(_with_attributes(index.drop("_row"), attributes, names), names)
         spread = _Spread((index.height, last - first + 1), first)
         past, wide = (_Spread((fits.max(initial=0) + 1, end - first + 1), first) for end in (last, future))

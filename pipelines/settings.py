@@ -130,7 +130,16 @@ class Demand(Section):
             raise ValueError("at least one quantile")
         if any(round(q, 3) != q for q in quantiles):
             raise ValueError("quantiles have at most three decimals")
-        return sorted(set(quantiles))
+        return sorted({*quantiles, 0.5})  # the median is what absolute errors are judged by
+
+    @field_validator("hierarchy")
+    @classmethod
+    def _levels(cls, hierarchy: list[list[str]]) -> list[list[str]]:
+        if any(not level or len(set(level)) != len(level) for level in hierarchy):
+            raise ValueError("name one or more different columns a level; the whole shop is always a level")
+        if len({tuple(sorted(level)) for level in hierarchy}) != len(hierarchy):
+            raise ValueError("name each level once")
+        return hierarchy
 
     @field_validator("series")
     @classmethod

@@ -10,7 +10,7 @@ quantiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -20,6 +20,8 @@ import numpy.typing as npt
 from features.windows import Float64Array, Int64Array
 
 ENOUGH = 200  # errors a cell needs to speak for itself
+_ENOUGH_OF_A_KIND = 100
+CELLS_OF_A_KIND = 6  # that differ only in the third of the horizon and in volume
 _OFTEN = (0.05, 1 / 3, 0.8)  # share of recent periods with demand: silent, sparse, intermittent, regular
 
 
@@ -44,10 +46,10 @@ def interpolate(anchors: Float64Array, at: Sequence[float], levels: Sequence[flo
 
 
 def cells(horizon: npt.NDArray[np.int32], longest: int, share_positive: Float64Array, large: Int64Array) -> Int64Array:
-    """The cell of each row: third of the horizon × how often the series sold lately × large or small volume."""
+    """The cell of each row: how often the series sold lately (its kind) × third of the horizon × volume."""
     bucket = np.minimum((np.asarray(horizon, dtype=np.int64) - 1) * 3 // longest, 2)
     often = np.digitize(np.nan_to_num(share_positive), _OFTEN)
-    return ((bucket * (len(_OFTEN) + 1) + often) * 2 + large).astype(np.int64)
+    return np.asarray(often * CELLS_OF_A_KIND + bucket * 2 + large, dtype=np.int64)
 
 
 def lead_time_cells(total: Float64Array, sale: Float64Array, edges: Sequence[float], large: Int64Array) -> Int64Array:
@@ -64,52 +66,56 @@ def lead_time_cells(total: Float64Array, sale: Float64Array, edges: Sequence[flo
 
 @dataclass(frozen=True)
 class Errors:
-    """Quantiles of past errors in each cell, with those of all cells together for cells that know too little.
+    """Quantiles of past errors in each cell. Cells that know too little ask their kind, then all cells together.
 
     Attributes:
         levels: Probabilities.
         pooled: Error quantiles over all cells.
         by_cell: Cell → error quantiles.
+        by_kind: Kind of cell → error quantiles.
+        merged: How many neighbouring numbers are cells of one kind.
     """
 
     levels: list[float]
     pooled: list[float]
     by_cell: dict[int, list[float]]
+    by_kind: dict[int, list[float]] = field(default_factory=dict)
+    merged: int = 1
 
     @classmethod
-    def fit(cls, errors: Float64Array, cell: Int64Array, levels: Sequence[float]) -> Errors:
+    def fit(cls, errors: Float64Array, cell: Int64Array, levels: Sequence[float], merged: int = 1) -> Errors:
         """Learn from errors.
 
         Args:
             errors: Rows × levels (an error for each quantile forecast), NaN where demand is unknown.
             cell: Cell of each row.
             levels: Probabilities.
+            merged: How many neighbouring numbers are cells of one kind.
         """
         known = ~np.isnan(errors).any(axis=1)
         errors, cell = errors[known], cell[known]
-        pooled = _quantiles(errors, levels)
-        by_cell = {}
-        for number in np.unique(cell):
-            own = errors[cell == number]
-            if len(own) >= ENOUGH:
-                by_cell[int(number)] = _quantiles(own, levels)
-        return cls(list(levels), pooled, by_cell)
+        by_cell = _by_number(errors, cell, levels, ENOUGH)
+        by_kind = _by_number(errors, cell // merged, levels, _ENOUGH_OF_A_KIND) if merged > 1 else {}
+        return cls(list(levels), _quantiles(errors, levels), by_cell, by_kind, merged)
 
     def of(self, cell: Int64Array) -> Float64Array:
         """Error quantiles for each row: rows × levels."""
         out = np.tile(np.asarray(self.pooled), (len(cell), 1))
+        for number, own in self.by_kind.items():
+            out[cell // self.merged == number] = own
         for number, own in self.by_cell.items():
             out[cell == number] = own
         return out
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {"levels": self.levels, "pooled": self.pooled, "by_cell": {str(k): v for k, v in self.by_cell.items()}}
+        return dict(vars(self))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Errors:
-        """From plain data."""
-        return cls(data["levels"], data["pooled"], {int(k): v for k, v in data["by_cell"].items()})
+        """From plain data, whose keys JSON has made text."""
+        tables = {name: {int(k): v for k, v in data[name].items()} for name in ("by_cell", "by_kind")}
+        return cls(**(data | tables))
 
 
 def conform(quantiles: Float64Array, scale: Float64Array, cell: Int64Array, errors: Errors) -> Float64Array:
@@ -142,6 +148,13 @@ def probability_of_zero(quantiles: Float64Array, levels: Sequence[float], smalle
     inside = tau[low] + part * (tau[high] - tau[low])
     # outside the outermost quantiles the distribution says only: at most, at least
     return np.where(count == 0, 0.0, np.where(count == len(tau), tau[-1], inside))
+
+
+def _by_number(
+    errors: Float64Array, number: Int64Array, levels: Sequence[float], enough: int
+) -> dict[int, list[float]]:
+    found, count = np.unique(number, return_counts=True)
+    return {int(one): _quantiles(errors[number == one], levels) for one in found[count >= enough]}
 
 
 def _quantiles(errors: Float64Array, levels: Sequence[float]) -> list[float]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.windows import Float64Array, Int64Array
-from pipelines.demand.distribution import Errors, conform, lead_time_cells
+from pipelines.demand.distribution import CELLS_OF_A_KIND, Errors, conform, lead_time_cells
 
 SPREAD_SHARES = (0.0, 0.25, 0.5, 0.75)
 _UNTOLD_SHARE = 0.25
@@ -104,7 +104,7 @@ class Fan:
             for moment, own, y in zip(moments, around, actual, strict=True)
         ]
         cell = np.concatenate([moment.often for moment in moments])
-        return cls(list(levels), spread, shares, Errors.fit(np.concatenate(errors), cell, levels))
+        return cls(list(levels), spread, shares, Errors.fit(np.concatenate(errors), cell, levels, CELLS_OF_A_KIND))
 
     def of(self, moment: Moment) -> Float64Array:
         """Quantiles in units: rows × levels, ascending, ≥ 0."""
@@ -129,7 +129,7 @@ class Fan:
 def _spread(moments: Sequence[Moment], actual: Sequence[Float64Array], levels: Sequence[float]) -> Errors:
     ratios = np.concatenate([y / moment.unit for moment, y in zip(moments, actual, strict=True)])
     cell = np.concatenate([moment.expected for moment in moments])
-    return Errors.fit(np.repeat(ratios[:, None], len(levels), axis=1), cell, levels)
+    return Errors.fit(np.repeat(ratios[:, None], len(levels), axis=1), cell, levels, CELLS_OF_A_KIND)
 
 
 def _around(spread: Errors, moment: Moment) -> Float64Array:

@@ -251,7 +251,7 @@ class DemandModel:
             if np.isnan(ratios[:, step]).all():
                 break  # no earlier origin saw so many periods: the longest sum that was seen speaks for longer ones
             repeated = np.repeat(ratios[:, step, None], len(self.quantiles), axis=1)
-            learned.append(Errors.fit(repeated, all_cells[:, step], self.quantiles))
+            learned.append(Errors.fit(repeated, all_cells[:, step], self.quantiles, 2))
         return learned or [Errors(self.quantiles, [1.0] * len(self.quantiles), {})]
 
     def _learn_joint(self, chance: list[Float64Array], moments: list[Moment], actual: list[Float64Array]) -> JointRanks:

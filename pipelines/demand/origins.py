@@ -234,15 +234,14 @@ def _importance(rows: pl.DataFrame, scale: Float64Array, optimise_for: str) -> F
     if optimise_for in ("mase", "rmsse"):
         return np.ones(rows.height)
     if optimise_for == "money":
-        if _PRICE not in rows.columns:
+        price = rows[_PRICE].to_numpy().astype(np.float64) if _PRICE in rows.columns else np.zeros(rows.height)
+        if not (price > 0).any():
             raise ConfigError(
                 "Money cannot be optimised for without prices.",
                 rule="demand.optimise_for: money needs a column `price` in demand, or unit prices in order lines",
                 remedy="bring prices, or choose wape, rmsse or mase",
             )
-        price = rows[_PRICE].to_numpy().astype(np.float64)
-        known = price[price > 0]
-        scale = scale * np.where(price > 0, price, np.median(known) if len(known) else 1.0)
+        scale = scale * np.where(price > 0, price, np.median(price[price > 0]))
     weights: Float64Array = np.sqrt(scale / scale.mean())
     return weights
 

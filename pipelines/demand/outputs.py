@@ -65,7 +65,7 @@ def decide(
 
     means = finished(model.predict(rows))
     forecasts = within_life(means, lives, ["mean", *quantiles])
-    forecasts = forecasts.with_columns(flags=flags, members=pl.lit("boosting"))
+    forecasts = forecasts.with_columns(flags=flags, members=pl.lit(", ".join(model.blend.weights)))
     if patience is not None:
         forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
     lead_time = finished(model.predict_lead_time(rows))

@@ -20,6 +20,7 @@ from features.tables import TABLES, quantile_of
 from features.windows import Float64Array
 from pipelines.demand.distribution import probability_of_zero
 
+_MOST_STRETCHED = 4.0  # times; farther from the model's mean its quantiles say nothing
 _SMALLEST_SHARE = 1e-3  # of the mean, where demand comes in no whole units
 
 
@@ -149,10 +150,10 @@ def _summed(lead_time_demand: pl.DataFrame, forecasts: pl.DataFrame, keys: Seque
 
 
 def _fan(quantiles: Float64Array, levels: Sequence[float], before: Float64Array, after: Float64Array) -> Float64Array:
-    """Quantiles (rows × levels) scaled as their mean was; Poisson where there is nothing to scale."""
+    """Quantiles (rows × levels) scaled as their mean was; Poisson where that would stretch them too far."""
     factor = np.divide(after, before, out=np.zeros(len(after)), where=before > 0)
     fan: Float64Array = quantiles * factor[:, None]
-    bare = (after > 0) & ((before <= 0) | (fan.max(axis=1) <= 0))
+    bare = (after > 0) & ((before <= 0) | (fan.max(axis=1) <= 0) | (factor > _MOST_STRETCHED))
     fan[bare] = np.maximum(np.ceil(pdtrik(np.asarray(levels)[None, :], after[bare, None])), 0.0)
     return fan
 

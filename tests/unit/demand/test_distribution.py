@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -63,3 +65,15 @@ def test_errors_survive_json():
 def test_probability_of_zero_is_read_from_the_fan(fan: list[float], expected: float):
     # whole units: demand below half a unit is none; half way between 0 (at 0.1) and 1 (at 0.5) is 0.3
     assert probability_of_zero(np.array([fan]), [0.1, 0.5, 0.9], 1.0)[0] == pytest.approx(expected)
+
+
+def test_a_cell_that_knows_too_little_asks_its_kind_before_all():
+    """Regular series in a shop with a few wild ones: their tails are those of regular series."""
+    rng = np.random.default_rng(0)
+    calm, wild = rng.normal(size=100), 50 * rng.normal(size=100)
+    errors, cell = np.concatenate([calm, wild])[:, None], np.repeat([6, 12], 100)  # kinds 1 and 2
+    learned = Errors.fit(errors, cell, [0.95], merged=6)
+    assert learned.by_cell == {}
+    assert learned.of(np.array([7]))[0, 0] == pytest.approx(np.quantile(calm, 0.95, method="inverted_cdf"))
+    assert learned.of(np.array([0]))[0, 0] > 10 * learned.of(np.array([7]))[0, 0], "an unknown kind asks all"
+    assert Errors.from_dict(json.loads(json.dumps(learned.as_dict()))) == learned
