@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 
+import numpy as np
 import polars as pl
 
+from features import windows
 from features.calendar import Grid, holidays_between
 from features.lifecycle import cycle, joined, linked, replaced_column
 from features.orders import demand_from_orders
@@ -154,6 +156,25 @@ def _number(grid: Grid, demand: pl.DataFrame, cutoff: date) -> int:
             remedy="name a period of the demand table with --cutoff",
         )
     return number
+
+
+def notes_on_covariates(panel: Panel, horizon: int) -> list[str]:
+    """What has to be said of covariates known ahead that do not reach as far ahead as forecasts do.
+
+    Args:
+        panel: The panel; forecasts start after its last period.
+        horizon: Periods ahead.
+    """
+    ahead = np.arange(horizon) + panel.quantity.shape[1]
+    notes = []
+    for name, values in panel.ahead.items():
+        known = ~np.isnan(windows.take(values, ahead)).all(axis=0)
+        if not known.all():
+            notes.append(
+                f"Covariate {name!r} has no value for {int((~known).sum())} of the {horizon} periods ahead: "
+                "forecasts there go by its absence. Bring its plan, or list it under `observed`."
+            )
+    return notes
 
 
 def notes_on_lifecycle(lake: Lake, panel: Panel) -> list[str]:

@@ -64,9 +64,9 @@ def _refuse_without(missing: Iterable[str]) -> None:
 def write(lake: Lake, table: str, frame: pl.DataFrame, issued_on: date) -> bool:
     """Make this the newest issue, whole: of later ones (other periods, data taken back) nothing stays current."""
     if lake.exists(table):
-        issues = lake.read(table)
-        if issues.filter(pl.col("issued_on") > issued_on).height:
-            lake.replace(table, issues.filter(pl.col("issued_on") <= issued_on))
+        newest = lake.scan(table).select(pl.col("issued_on").max()).collect().item()
+        if newest is not None and newest > issued_on:
+            lake.replace(table, lake.scan(table).filter(pl.col("issued_on") <= issued_on).collect())
     return lake.replace_where(table, frame, {"issued_on": issued_on}).changed > 0
 
 

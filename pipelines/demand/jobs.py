@@ -20,7 +20,14 @@ from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.consistency import TOLERATED_GAP
 from pipelines.demand.evaluation import ALL
-from pipelines.demand.inputs import READ, demand_from_lines, notes_on_lifecycle, one_series, open_panel
+from pipelines.demand.inputs import (
+    READ,
+    demand_from_lines,
+    notes_on_covariates,
+    notes_on_lifecycle,
+    one_series,
+    open_panel,
+)
 from pipelines.demand.issues import champion_of, moves, rows_for, write
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
@@ -164,7 +171,7 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "units_expected": round(float(forecasts["mean"].sum()), 1),
             "overridden": forecasts["override_id"].count(),
         },
-        notes=notes,
+        notes=notes_on_covariates(panel, demand.horizon) + notes,
         changed=any(changed),
     )
 
@@ -198,7 +205,8 @@ def forecast(
             "series": panel.series.height,
             "units_expected": round(float(forecasts["mean"].sum()), 1),
         },
-        notes=[] if model.calibrated_on else ["The record is too short to look back: intervals are a rough guide."],
+        notes=notes_on_covariates(panel, origins.horizon)
+        + ([] if model.calibrated_on else ["The record is too short to look back: intervals are a rough guide."]),
     )
 
 

@@ -388,3 +388,11 @@ def order_shop(home: Path, **demand: object) -> tuple[Settings, Lake, Kept]:
         )
         lake.replace("order_lines", lines)
     return settings, lake, Kept(home / "kept")
+
+
+def test_a_plan_that_ends_before_the_horizon_is_told(shop: MadeShop):
+    out = shop.home / "plan.parquet"
+    assert not [note for note in jobs.forecast(shop.settings, shop.lake, out=out).notes if "promotion" in note]
+    covariates = shop.lake.read("covariates")
+    shop.lake.replace("covariates", covariates.filter(pl.col("period") <= WEEKS.name(START + 110)))
+    assert "no value for 3 of the 4 periods" in " ".join(jobs.forecast(shop.settings, shop.lake, out=out).notes)
