@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import pdtrik
+from scipy.special import ndtri, pdtrik
 
 from features.tables import TABLES, quantile_of
 from features.windows import Float64Array
 from pipelines.demand.distribution import probability_of_zero
 
+_MANY = 1e6  # units
 _MOST_STRETCHED = 4.0  # times; farther from the model's mean its quantiles say nothing
 _SMALLEST_SHARE = 1e-3  # of the mean, where demand comes in no whole units
 
@@ -154,7 +155,10 @@ def _fan(quantiles: Float64Array, levels: Sequence[float], before: Float64Array,
     factor = np.divide(after, before, out=np.zeros(len(after)), where=before > 0)
     fan: Float64Array = quantiles * factor[:, None]
     bare = (after > 0) & ((before <= 0) | (fan.max(axis=1) <= 0) | (factor > _MOST_STRETCHED))
-    fan[bare] = np.maximum(np.ceil(pdtrik(np.asarray(levels)[None, :], after[bare, None])), 0.0)
+    mean, tau = after[bare, None], np.asarray(levels)[None, :]
+    # beyond a million the search for a Poisson quantile fails, and nobody could tell it from a normal one
+    few = np.minimum(mean, _MANY)
+    fan[bare] = np.maximum(np.where(mean < _MANY, np.ceil(pdtrik(tau, few)), mean + np.sqrt(mean) * ndtri(tau)), 0.0)
     return fan
 
 
