@@ -31,7 +31,7 @@ import polars as pl
 import retail
 
 from features.calendar import Grid
-from features.demand import features_of
+from features.demand import features_of, rows_at
 from features.panel import Panel
 from pipelines.demand.backtest import backtest, cutoffs
 from pipelines.demand.boosting import Booster
@@ -87,7 +87,7 @@ def our_features(folder: Path, frequency: str, periods: int, horizon: int, hold:
         first, last = origins.panel.first, origins.panel.last
         vocabulary = origins.vocabulary(last)
         for origin in range(first, last, horizon):
-            rows = origins.rows(origin, vocabulary)
+            rows = rows_at(origins.panel, origin, horizon, vocabulary)
             figures["rows"] += rows.height
             held = [*held, rows] if hold else []
     return figures | {"features": len(features_of(rows))}
