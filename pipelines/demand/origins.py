@@ -6,6 +6,7 @@ taken as known at the cutoff that learns from them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -255,9 +256,10 @@ def _candidates(first: int, cutoff: int) -> list[int]:
 
 
 def _numbered(keys: pl.DataFrame) -> npt.NDArray[np.uint64]:
-    """A number for each series, from its own key alone."""
-    key = pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)
-    return keys.select(key).to_series().hash(0).to_numpy()
+    """A number for each series, from its own key alone: BLAKE2b, the same with every version of every library."""
+    names = keys.select(pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)).to_series()
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 def _draws(names: npt.NDArray[np.uint64], horizon: int, origin: int) -> Float64Array:
