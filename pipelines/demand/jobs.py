@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from pipelines.demand.inputs import (
 from pipelines.demand.issues import champion_of, moves, rows_for, write
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
-from pipelines.demand.outputs import decide, explained, largest, named
+from pipelines.demand.outputs import ASIDE, decide, explained, largest, named
 from pipelines.demand.overrides import apply
 from pipelines.demand.report import evaluation_rows, tables_of
 from pipelines.demand.tuning import Metric, Trial, as_yaml, search
@@ -136,15 +136,14 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         rows = rows_for(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
-        said = lake.read("overrides") if lake.exists("overrides") else None
-        forecasts, lead_time = apply(forecasts, lead_time, said, datetime.now(UTC), keys, whole=model.whole)
+        forecasts, lead_time = apply(forecasts, lead_time, _said(lake), datetime.now(UTC), keys, whole=model.whole)
         advance()
         most = largest(forecasts, keys, demand.explained_series)
         drivers = explained(model.trees, rows, most, panel)
         advance()
-        issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
+        issued_on = panel.grid.first_day(panel.last + 1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
-        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
+        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts.drop(ASIDE), lead_time))
         moved, notes = moves(settings, lake, tracker, panel, forecasts)
         issue = {
             "path_ranks": model.joint.table().with_columns(issued_on=pl.lit(issued_on)),
@@ -219,14 +218,14 @@ def explain(
     cutoff: date | None = None,
     horizon: int | None = None,
 ) -> Summary:
-    """Why the champion forecasts what it does for one series; nothing is fitted and nothing written.
+    """Why the champion and planners forecast what they do for one series; nothing is fitted and nothing written.
 
     Args:
         settings: The shop.
         lake: Its tables.
         tracker: Its models.
         series: Key column → value: enough of them to name one series.
-        cutoff: The last period whose demand is known; by default the newest.
+        cutoff: The last period whose demand, and what planners said of coming ones, is known; by default the newest.
         horizon: Periods ahead; by default, and at most, as configured.
 
     Raises:
@@ -243,12 +242,13 @@ def explain(
     panel = open_panel(settings, lake, cutoff=cutoff)
     wanted = one_series(panel, series)
     rows = rows_for(settings, panel, model)
-    forecasts, _ = decide(model, rows, panel, settings)
+    asked_at = datetime.now(UTC) if cutoff is None else _end_of(panel, settings)
+    forecasts, _ = apply(*decide(model, rows, panel, settings), _said(lake), asked_at, keys, whole=model.whole)
     own = forecasts.join(wanted, on=keys, how="semi", maintain_order="left")
     drivers = explained(model.trees, rows, own, panel)
     return Summary(
         "explain",
-        read=lake.versions(READ),
+        read=lake.versions((*READ, "overrides")),
         figures={"model_version": champion.version, "last_known_period": panel.grid.name(panel.last)},
         tables={"drivers": drivers.filter(pl.col("period") <= panel.grid.name(panel.last + ahead))},
         notes=[] if cutoff is None else ["The champion may have learned from periods after the cutoff."],
@@ -345,6 +345,15 @@ def tune(
         notes=[found.verdict, *([f"To use it:\n{as_yaml(found.best.parameters)}"] if found.best.number else [])],
         changed=False,
     )
+
+
+def _said(lake: Lake) -> pl.DataFrame | None:
+    return lake.read("overrides") if lake.exists("overrides") else None
+
+
+def _end_of(panel: Panel, settings: Settings) -> datetime:
+    """The moment at which the last period of a panel is over."""
+    return datetime.combine(panel.grid.first_day(panel.last + 1), time.min, settings.zone)
 
 
 def _tell_outliers(panel: Panel, summary: Summary) -> None:

@@ -3,7 +3,8 @@
 Overrides are applied in the order in which they were said (`at`, then `override_id`), each on the result of those
 before it: of several `set` the newest stands, a `multiply` said after a `set` multiplies what was set, one said before
 it is overruled. `set` and `add` speak of the total of a period over all series that the override covers; it is spread
-over them in proportion to their means, evenly where nothing is expected of any. A mean never falls below zero.
+over them in proportion to their means, evenly where nothing is expected of any. A mean never falls below zero, and
+before its launch and after its end nothing is said of a series, whoever speaks of it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def apply(
     distribution around the mean. What nobody spoke of stays as it was, bit by bit.
 
     Args:
-        forecasts: One issue: keys, `period`, `horizon`, `mean`, quantiles, `p_zero` and more; units.
+        forecasts: One issue: keys, `period`, `horizon`, `mean`, quantiles, `p_zero`, `life` (the share of the period
+            that lies in the life of the series) and more; units.
         lead_time_demand: The same issue: keys, `periods`, `mean`, quantiles and more.
         overrides: Table `overrides`, None where the shop has none.
         as_of: What was said later, or withdrawn by then, does not count.
@@ -55,7 +57,7 @@ def apply(
     Example:
         >>> from datetime import UTC, date
         >>> row = {"item": ["a", "b"], "period": [date(2024, 1, 1)] * 2, "horizon": 1, "mean": [1.0, 3.0],
-        ...     "p50": [1.0, 2.0], "p_zero": 0.1}
+        ...     "p50": [1.0, 2.0], "p_zero": 0.1, "life": 1.0}
         >>> sums = pl.DataFrame({"item": ["a", "b"], "periods": 1, "mean": [1.0, 3.0], "p50": [1.0, 2.0]})
         >>> said = pl.DataFrame({
         ...     "override_id": "1", "at": datetime(2023, 12, 1, tzinfo=UTC), "item": pl.Series([None], dtype=pl.String),
@@ -95,7 +97,8 @@ def covers(override: dict[str, Any], keys: Sequence[str]) -> pl.Expr:
 
 def _applied(forecasts: pl.DataFrame, override: dict[str, Any], keys: Sequence[str]) -> pl.DataFrame:
     """One override on top of those before it."""
-    spoken_of = covers(override, keys) & pl.col("period").is_between(override["from_period"], override["to_period"])
+    within = pl.col("period").is_between(override["from_period"], override["to_period"]) & (pl.col("life") > 0)
+    spoken_of = covers(override, keys) & within
     mean, value = pl.col("mean"), override["value"]
     total = mean.filter("_spoken").sum().over("period")
     wanted = pl.lit(value) if override["kind"] == "set" else (total + value).clip(0)
