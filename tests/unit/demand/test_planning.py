@@ -97,6 +97,20 @@ def test_scoring_applies_what_is_known_and_takes_it_back(made: tuple[MadeShop, S
     assert shop.lake.read("overrides").height == 2, "what was said stays on record"
 
 
+def test_planners_speak_of_a_series_before_its_launch(made: tuple[MadeShop, Settings, Kept]) -> None:
+    shop, settings, tracker = made
+    rows = {"store": ["S9", "S8"], "item": [77, 78], "launched_on": [NEXT, NEXT - timedelta(days=1)]}
+    shop.lake.replace("series", pl.DataFrame(rows))
+    with pytest.raises(ConfigError, match="no series item=78"):
+        say(settings, shop.lake, "item=78")  # launched, and never sold: nothing is forecast of it
+    said = {"set": 12.0, "add": None, "multiply": None}
+    summary = planning.override_add(settings, shop.lake, series=["store=S9", "item=77"], **CAMPAIGN | {"said": said})
+    assert summary.figures["series"] == 1
+    jobs.score(settings, shop.lake, tracker)
+    assert issued(shop.lake).filter(item=77)["mean"][:2].to_list() == [12.0, 12.0]
+    assert issued(shop.lake).filter(item=78).is_empty()
+
+
 def test_late_actuals_revise_demand_and_no_issue(made: tuple[MadeShop, Settings, Kept]) -> None:
     shop, settings, tracker = made
     whole = shop.lake.read("demand")
