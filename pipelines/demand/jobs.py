@@ -19,7 +19,7 @@ from pipelines.demand.alignment import levels_in, totals
 from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.consistency import TOLERATED_GAP
-from pipelines.demand.evaluation import ALL
+from pipelines.demand.evaluation import ALL, JUDGED_BY
 from pipelines.demand.inputs import (
     READ,
     demand_from_lines,
@@ -113,7 +113,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
     _tell_gaps(gaps, summary)
     summary.tables |= tables_of(long, evaluation, settings)
-    if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
+    if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary, demand.optimise_for):
         lake.replace_where("evaluation", evaluation, {"capability": "demand"})
         summary.wrote = {"evaluation": evaluation.height}
         tracker.promote("demand", version)
@@ -392,16 +392,20 @@ def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: S
     return True
 
 
-def _is_promoted(has_champion: bool, overall: pl.DataFrame, summary: Summary) -> bool:
-    """Promote the new version unless a baseline has the lower WAPE; in any case where no champion can do the work."""
-    wape = dict(overall.filter(metric="wape").select("model", "value").drop_nulls().iter_rows())
-    best = min((wape[name] for name in BASELINES if name in wape), default=None)
-    good = best is None or wape.get(MODEL, np.inf) <= best
-    if not wape:
+def _is_promoted(has_champion: bool, overall: pl.DataFrame, summary: Summary, optimise_for: str) -> bool:
+    """Promote the new version unless a baseline loses less of what the shop optimises for.
+
+    Where no champion can do the work it is promoted in any case.
+    """
+    metric = JUDGED_BY[optimise_for]
+    loss = dict(overall.filter(metric=metric).select("model", "value").drop_nulls().iter_rows())
+    best = min((loss[name] for name in BASELINES if name in loss), default=None)
+    good = best is None or loss.get(MODEL, np.inf) <= best
+    if not loss:
         summary.notes.append("The record is too short for a backtest: nothing is known yet of how good the model is.")
     elif not good:
         kept = "The previous champion stays." if has_champion else "It is champion only because there is no other."
-        summary.notes.append(f"A baseline has the lower WAPE ({best:.3f} against {wape[MODEL]:.3f}). {kept}")
+        summary.notes.append(f"A baseline has the lower {metric} ({best:.3f} against {loss[MODEL]:.3f}). {kept}")
     promoted = good or not has_champion
     summary.figures["promoted"] = promoted
     return promoted

@@ -158,9 +158,22 @@ def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
 def test_a_worse_model_than_a_baseline_does_not_replace_the_champion(trained: SimpleNamespace):
     overall = pl.DataFrame({"model": ["demand", "tsb"], "metric": ["wape"] * 2, "value": [0.9, 0.5]})
     summary = Summary("train demand")
-    assert not jobs._is_promoted(True, overall, summary)
+    assert not jobs._is_promoted(True, overall, summary, "wape")
     assert summary.figures["promoted"] is False
     assert "previous champion stays" in summary.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("optimise_for", "metric"), {"wape": "wape", "rmsse": "rmsse", "mase": "mase", "money": "wape_of_money"}.items()
+)
+def test_a_model_is_promoted_by_what_the_shop_optimises_for(trained: SimpleNamespace, optimise_for: str, metric: str):
+    """Worse than a baseline in one loss, better in all others: only who optimises for that one keeps the old."""
+    real = trained.lake.read("evaluation").filter(slice="all", cut="mean")
+    for worse in ("wape", "rmsse", "mase", "wape_of_money"):
+        told = pl.when(metric=worse, model="demand").then(99.0).otherwise("value").alias("value")
+        summary = Summary("train demand")
+        assert jobs._is_promoted(True, real.with_columns(told), summary, optimise_for) == (worse != metric)
+    assert jobs._is_promoted(True, real, summary, optimise_for)
 
 
 def test_forecast_does_not_see_what_comes_after_the_cutoff(shop: MadeShop):
