@@ -103,7 +103,8 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), rows.head(5))
-    summary = Summary("train demand", read=lake.versions(READ), notes=notes_on_lifecycle(lake, panel))
+    notes = notes_on_lifecycle(lake, panel) + _notes_on_intervals(model)
+    summary = Summary("train demand", read=lake.versions(READ), notes=notes)
     summary.figures = {
         "version": version,
         "trained_to": panel.grid.name(panel.last),
@@ -170,7 +171,7 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "units_expected": round(float(forecasts["mean"].sum()), 1),
             "overridden": forecasts["override_id"].count(),
         },
-        notes=notes_on_covariates(panel, demand.horizon) + notes,
+        notes=notes_on_covariates(panel, demand.horizon) + _notes_on_intervals(model) + notes,
         changed=any(changed),
     )
 
@@ -204,8 +205,7 @@ def forecast(
             "series": panel.series.height,
             "units_expected": round(float(forecasts["mean"].sum()), 1),
         },
-        notes=notes_on_covariates(panel, origins.horizon)
-        + ([] if model.calibrated_on else ["The record is too short to look back: intervals are a rough guide."]),
+        notes=notes_on_covariates(panel, origins.horizon) + _notes_on_intervals(model),
     )
 
 
@@ -354,6 +354,16 @@ def _said(lake: Lake) -> pl.DataFrame | None:
 def _end_of(panel: Panel, settings: Settings) -> datetime:
     """The moment at which the last period of a panel is over."""
     return datetime.combine(panel.grid.first_day(panel.last + 1), time.min, settings.zone)
+
+
+def _notes_on_intervals(model: DemandModel) -> list[str]:
+    """Errors of forecasts that had seen what they foretold are smaller than those to come."""
+    if model.calibrated_on:
+        return []
+    return [
+        "The record is too short to forecast from a past origin: intervals are calibrated within the sample, so they "
+        "are a rough guide, probably too narrow."
+    ]
 
 
 def _tell_outliers(panel: Panel, summary: Summary) -> None:

@@ -273,6 +273,21 @@ def test_a_shop_of_one_short_series_still_gets_a_forecast(tmp_path: Path, period
     np.testing.assert_allclose(found["p50"], quantity, atol=0.5)
 
 
+def test_intervals_that_no_past_origin_calibrated_are_told(trained: SimpleNamespace, tmp_path: Path):
+    settings = settings_for(tmp_path, series=["store"])
+    lake, tracker = Lake(settings.lake_url), Kept(tmp_path / "kept")
+    period = [WEEKS.name(START + i) for i in range(6)]
+    lake.replace("demand", pl.DataFrame({"store": "S", "period": period, "quantity": [3.0, 5, 4, 6, 2, 4]}))
+    summaries = [jobs.train(settings, lake, tracker), jobs.score(settings, lake, tracker)]
+    summaries.append(jobs.forecast(settings, lake, out=tmp_path / "f.parquet"))
+    assert summaries[0].figures["calibrated_on_origins"] == 0
+    for summary in summaries:
+        assert any("calibrated within the sample" in note for note in summary.notes), summary.job
+    assert trained.summary.figures["calibrated_on_origins"] > 0
+    for summary in (trained.summary, trained.again):
+        assert not any("within the sample" in note for note in summary.notes)
+
+
 def test_what_cannot_be_done_is_said(shop: MadeShop, tmp_path: Path):
     with pytest.raises(TrackingError, match="no champion"):
         jobs.score(shop.settings, shop.lake, Kept(tmp_path / "kept"))
