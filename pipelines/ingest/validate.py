@@ -142,8 +142,8 @@ def _wider_rules(name: str, rows: pl.DataFrame, now: datetime, grid: Grid | None
         yield _against(rows, late, pl.format(f"{column} {{}} lies in the future", _shown(column)))
     if name == "demand":
         yield _against(rows, pl.col("quantity") < 0, pl.format("quantity {} is below 0", _shown("quantity")))
-    for period in ("period", "from_period", "to_period") if grid is not None else ():
-        if period in rows.columns:
+    for period in ("period", "from_period", "to_period"):
+        if grid is not None and period in rows.columns:
             grids = {"week": f"{grid.anchor:%A}s", "month": f"day {grid.anchor.day} of the month"}
             words = f"{period} {{}} is not on the grid of the others ({grids.get(grid.frequency, 'days')})"
             yield _against(rows, grid.on_grid(pl.col(period)).not_(), pl.format(words, _shown(period)))
