@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from features.outliers import outliers
@@ -16,10 +15,10 @@ from features.panel import Panel
 from features.tables import MEAN, quantile_column
 from pipelines.demand import figures
 from pipelines.demand.alignment import levels_in, totals
-from pipelines.demand.backtest import BASELINES, MODEL
+from pipelines.demand.backtest import MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.consistency import TOLERATED_GAP
-from pipelines.demand.evaluation import ALL, JUDGED_BY
+from pipelines.demand.evaluation import ALL
 from pipelines.demand.inputs import (
     READ,
     demand_from_lines,
@@ -33,9 +32,9 @@ from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
 from pipelines.demand.outputs import ASIDE, decide, explained, largest, named
 from pipelines.demand.overrides import apply
+from pipelines.demand.promotion import has_champion, is_promoted
 from pipelines.demand.report import evaluation_rows, tables_of
-from pipelines.demand.tuning import Metric, Trial, as_yaml, search
-from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
+from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -44,7 +43,7 @@ from pipelines.summary import Summary, progress
 if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
-_SHOWN = 5  # outliers or trials in a summary
+_SHOWN = 5  # outliers in a summary
 
 
 def build_features(settings: Settings, lake: Lake) -> Summary:
@@ -83,7 +82,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     origins = Origins(panel, settings, demand.horizon)
     with (
         progress("train demand", demand.backtest_origins + 1) as advance,
-        tracker.run("train demand", _parameters(settings, panel)) as run,
+        tracker.run("train demand", parameters(settings, panel)) as run,
         tempfile.TemporaryDirectory() as folder,
     ):
         run.log_data(lake, [table for table in READ if lake.exists(table)])
@@ -114,7 +113,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
     _tell_gaps(gaps, summary)
     summary.tables |= tables_of(long, evaluation, settings)
-    if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary, demand.optimise_for):
+    if is_promoted(has_champion(settings, panel, tracker, summary), overall, summary, demand.optimise_for):
         lake.replace_where("evaluation", evaluation, {"capability": "demand"})
         summary.wrote = {"evaluation": evaluation.height}
         tracker.promote("demand", version)
@@ -292,61 +291,6 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
 
 
-def tune(
-    settings: Settings,
-    lake: Lake,
-    tracker: Tracker,
-    *,
-    metric: Metric = "scaled_pinball",
-    origins: int | None = None,
-    trials: int | None = None,
-    minutes: float | None = None,
-) -> Summary:
-    """Look for trees that suit the shop better; nothing is changed: what is found is printed and kept in MLflow.
-
-    Args:
-        settings: The shop; its own settings are trial 0.
-        lake: Its tables; nothing is written there.
-        tracker: One run, with a nested one a trial.
-        metric: What to make small, the mean over past cutoffs.
-        origins: How many of them, one horizon apart; by default as configured for backtests.
-        trials: Stop after so many.
-        minutes: Start no new trial after so many minutes.
-
-    Raises:
-        ConfigError: Optuna is not installed.
-        NotEnoughDataError: There is no cutoff with a whole horizon after it.
-    """
-    panel = open_panel(settings, lake, fresh=True)
-    count = origins or settings.demand.backtest_origins
-    parameters = _parameters(settings, panel) | {"metric": metric, "origins": count, "trials": trials}
-    with progress("tune demand", trials or 0) as advance, tracker.run("tune demand", parameters) as run:
-
-        def told(trial: Trial) -> None:
-            with tracker.run(f"trial {trial.number}", trial.parameters, nested=True) as nested:
-                nested.log_metrics({metric: trial.loss, "origins": len(trial.losses)})
-            advance()
-
-        shared = Origins(panel, settings, settings.demand.horizon)
-        found = search(shared, metric, count=count, trials=trials, minutes=minutes, told=told)
-        gain, error = found.gain
-        run.log_metrics({metric: found.best.loss, "gain_share": gain, "gain_standard_error": error})
-    complete = [trial for trial in found.trials if not trial.pruned]
-    best_first = sorted(complete, key=lambda trial: (trial.loss, trial.number))[:_SHOWN]
-    return Summary(
-        "tune demand",
-        read=lake.versions((*READ, "order_lines")),
-        figures={"trials": len(found.trials), "pruned": len(found.trials) - len(complete), metric: found.best.loss},
-        tables={
-            "the best trials (0 = your settings)": pl.DataFrame(
-                [{"trial": trial.number, metric: trial.loss, **trial.parameters} for trial in best_first]
-            )
-        },
-        notes=[found.verdict, *([f"To use it:\n{as_yaml(found.best.parameters)}"] if found.best.number else [])],
-        changed=False,
-    )
-
-
 def _said(lake: Lake) -> pl.DataFrame | None:
     return lake.read("overrides") if lake.exists("overrides") else None
 
@@ -390,38 +334,8 @@ def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
     return evaluation.filter(pl.col("slice") == ALL, pl.col("cut") == MEAN)
 
 
-def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: Summary) -> bool:
-    """Whether some champion can score the shop as it is configured now."""
-    if tracker.champion("demand") is None:
-        return False
-    try:
-        rows_for(settings, panel, DemandModel.from_dir(tracker.model_folder("demand")))
-    except TrackingError as error:
-        summary.notes.append(f"{error.message} It counts as none.")
-        return False
-    return True
-
-
-def _is_promoted(has_champion: bool, overall: pl.DataFrame, summary: Summary, optimise_for: str) -> bool:
-    """Promote the new version unless a baseline loses less of what the shop optimises for.
-
-    Where no champion can do the work it is promoted in any case.
-    """
-    metric = JUDGED_BY[optimise_for]
-    loss = dict(overall.filter(metric=metric).select("model", "value").drop_nulls().iter_rows())
-    best = min((loss[name] for name in BASELINES if name in loss), default=None)
-    good = best is None or loss.get(MODEL, np.inf) <= best
-    if not loss:
-        summary.notes.append("The record is too short for a backtest: nothing is known yet of how good the model is.")
-    elif not good:
-        kept = "The previous champion stays." if has_champion else "It is champion only because there is no other."
-        summary.notes.append(f"A baseline has the lower {metric} ({best:.3f} against {loss[MODEL]:.3f}). {kept}")
-    promoted = good or not has_champion
-    summary.figures["promoted"] = promoted
-    return promoted
-
-
-def _parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
+def parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
+    """What a run is told of the shop and its panel."""
     return {
         "demand": settings.demand.model_dump(),
         "seed": settings.seed,

@@ -61,7 +61,7 @@ def override_add(
     last: date = demand.drop_nulls("quantity")["period"].max()  # type: ignore[assignment]
     ahead = planned(lake, demand, keys, grid.last_day(grid.number(last)))
     known = pl.concat([demand.select(keys).unique(), ahead])
-    named = _named(_pairs(series), known)
+    named = _named(pairs(series), known)
     row = {
         **named,
         "at": datetime.now(UTC),
@@ -170,16 +170,25 @@ def _check_periods(grid: Grid, first: date, last: date) -> None:
         raise ConfigError(f"--from {first} is after --to {last}.", remedy="swap them")
 
 
-def _pairs(series: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(series: Sequence[str]) -> dict[str, str]:
+    """Key column → value of what was said as `KEY=VALUE`.
+
+    Raises:
+        ConfigError: A text says no such thing, or a key is given twice.
+
+    Example:
+        >>> pairs(["store=S1", "item=7"])
+        {'store': 'S1', 'item': '7'}
+    """
+    found: dict[str, str] = {}
     for text in series:
         key, sign, value = text.partition("=")
         if not sign or not key or not value:
-            raise ConfigError(f"{text!r} names no series.", rule="KEY=VALUE", remedy="e.g. product_id=85123A")
-        if key in pairs:
-            raise ConfigError(f"{key!r} is given twice.", remedy="add one override a value, or leave the key out")
-        pairs[key] = value
-    return pairs
+            raise ConfigError(f"{text!r} is no KEY=VALUE.", remedy="for example product_id=85123A")
+        if key in found:
+            raise ConfigError(f"{key!r} is given twice.", remedy="name one value of each key, or leave the key out")
+        found[key] = value
+    return found
 
 
 def _named(series: Mapping[str, str], known: pl.DataFrame) -> dict[str, Any]:

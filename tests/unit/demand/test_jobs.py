@@ -14,8 +14,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.tables import TABLES
-from pipelines.demand import jobs
+from pipelines.demand import jobs, promotion
 from pipelines.demand.model import DemandModel
+from pipelines.demand.promotion import is_promoted
 from pipelines.errors import ConfigError, DataError, NotEnoughDataError, TrackingError
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -158,7 +159,7 @@ def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
 def test_a_worse_model_than_a_baseline_does_not_replace_the_champion(trained: SimpleNamespace):
     overall = pl.DataFrame({"model": ["demand", "tsb"], "metric": ["wape"] * 2, "value": [0.9, 0.5]})
     summary = Summary("train demand")
-    assert not jobs._is_promoted(True, overall, summary, "wape")
+    assert not is_promoted(True, overall, summary, "wape")
     assert summary.figures["promoted"] is False
     assert "previous champion stays" in summary.notes[0]
 
@@ -172,8 +173,8 @@ def test_a_model_is_promoted_by_what_the_shop_optimises_for(trained: SimpleNames
     for worse in ("wape", "rmsse", "mase", "wape_of_money"):
         told = pl.when(metric=worse, model="demand").then(99.0).otherwise("value").alias("value")
         summary = Summary("train demand")
-        assert jobs._is_promoted(True, real.with_columns(told), summary, optimise_for) == (worse != metric)
-    assert jobs._is_promoted(True, real, summary, optimise_for)
+        assert is_promoted(True, real.with_columns(told), summary, optimise_for) == (worse != metric)
+    assert is_promoted(True, real, summary, optimise_for)
 
 
 def test_forecast_does_not_see_what_comes_after_the_cutoff(shop: MadeShop):
@@ -373,12 +374,12 @@ def test_evaluation_tells_of_the_champion_only(tmp_path: Path, monkeypatch: pyte
     jobs.build_features(settings, lake)
     jobs.train(settings, lake, tracker)
     served = lake.read("evaluation")
-    monkeypatch.setattr(jobs, "BASELINES", ())
+    monkeypatch.setattr(promotion, "BASELINES", ())
     jobs.train(settings, lake, tracker)
     assert tracker.promoted == "2"
     version = lake.version("evaluation")
-    monkeypatch.setattr(jobs, "BASELINES", ("tsb",))
-    monkeypatch.setattr(jobs, "_is_promoted", lambda *given: False)
+    monkeypatch.setattr(promotion, "BASELINES", ("tsb",))
+    monkeypatch.setattr(jobs, "is_promoted", lambda *given: False)
     jobs.train(settings, lake, tracker)
     assert tracker.promoted == "2"
     assert lake.version("evaluation") == version

@@ -216,7 +216,7 @@ def test_what_is_ordered_follows_what_planners_say(tmp_path: Path) -> None:
         (["colour=red"], {}, "'colour' does not name series"),
         (["item=99"], {}, "no series item=99"),
         (["store=S1", "item=2"], {}, "no series store=S1, item=2"),
-        (["item"], {}, "'item' names no series"),
+        (["item"], {}, "'item' is no KEY=VALUE"),
         (["item=1", "item=2"], {}, "given twice"),
         ([], {"from_period": NEXT + timedelta(days=1)}, "not on the week grid"),
         ([], {"to_period": NEXT - timedelta(weeks=1)}, "is after"),
