@@ -21,7 +21,7 @@ UTC = "UTC"
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC_ZONE)
 MOST = 1e9
 # What moves a forecast: the usual level of its series, and what is added to it or taken away.
-DRIVERS = ("level", "season", "trend", "promotion", "calendar", "stock_outs", "correction")
+DRIVERS = ("level", "season", "trend", "promotion", "calendar", "stock_outs", "correction", "lifecycle", "override")
 Kind = Literal["event", "state", "snapshot", "derived"]
 
 
@@ -308,6 +308,8 @@ class ForecastDrivers(dy.Schema):
     calendar = dy.Float64(nullable=False)
     stock_outs = dy.Float64(nullable=False)
     correction = dy.Float64(nullable=False)
+    lifecycle = dy.Float64(nullable=False)
+    override = dy.Float64(nullable=False)
     words_en = _text(nullable=False)
     words_zh = _text(nullable=False)
     model_version = _text(nullable=False)
@@ -571,7 +573,7 @@ _ALL = (
     Table("exclusions", Exclusions, "state"),
     Table("quarantine", Quarantine, "state"),
     Table("forecasts", Forecasts, "derived", version=2, keyed_by_series=True, open=True),
-    Table("forecast_drivers", ForecastDrivers, "derived", keyed_by_series=True),
+    Table("forecast_drivers", ForecastDrivers, "derived", version=2, keyed_by_series=True),
     Table("lead_time_demand", LeadTimeDemand, "derived", version=2, keyed_by_series=True, open=True),
     Table("forecast_changes", ForecastChanges, "derived", keyed_by_series=True),
     Table("forecast_totals", ForecastTotals, "derived"),

@@ -158,9 +158,10 @@ def explain(
 ) -> None:
     """Say why the champion forecasts what it does for one series: its drivers in units and words."""
     from pipelines.demand import jobs
+    from pipelines.demand.planning import pairs
     from pipelines.printing import print_drivers
 
-    shop, wanted = _shop(config, sample, as_json), _pairs(series)
+    shop, wanted = _shop(config, sample, as_json), pairs(series)
     summary = jobs.explain(shop.settings, shop.lake, shop.tracker, wanted, cutoff=_date(cutoff), horizon=horizon)
     _print(summary, as_json) if as_json else print_drivers(summary, shop.settings.demand.series)
 
@@ -231,7 +232,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Look for trees that suit the shop better (Optuna); prints what to put into the configuration."""
-    from pipelines.demand import jobs
+    from pipelines.demand import trials as demand_trials
     from pipelines.demand.tuning import as_metric
     from pipelines.errors import ConfigError
 
@@ -239,7 +240,7 @@ def tune(
         raise ConfigError(f"There is nothing called {what!r} to tune.", remedy="say demand")
     shop, aim = _shop(config, sample, as_json), as_metric(metric)
     minutes = 30 if minutes is None and trials is None else minutes
-    found = jobs.tune(
+    found = demand_trials.tune(
         shop.settings, shop.lake, shop.tracker, metric=aim, origins=origins, trials=trials, minutes=minutes
     )
     _print(found, as_json)
@@ -565,18 +566,6 @@ def _print(summary: Summary, as_json: bool) -> None:
     from pipelines.printing import print_json, print_summary
 
     print_json(summary.as_dict()) if as_json else print_summary(summary)
-
-
-def _pairs(arguments: list[str]) -> dict[str, str]:
-    from pipelines.errors import ConfigError
-
-    pairs = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals:
-            raise ConfigError(f"{argument!r} is no KEY=VALUE.", remedy="for example product_id=85123A")
-        pairs[name] = value
-    return pairs
 
 
 def _date(day: datetime | None) -> date | None:

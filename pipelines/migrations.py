@@ -27,7 +27,14 @@ def _with_pool(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.with_columns(pool=pl.lit(None, dtype=pl.Int32))
 
 
+def _with_lifecycle(drivers: pl.LazyFrame) -> pl.LazyFrame:
+    """What launches, ends and planners did was told as `correction` before it had drivers of its own."""
+    known = drivers.collect_schema().names()
+    return drivers.with_columns(pl.lit(0.0).alias(name) for name in ("lifecycle", "override") if name not in known)
+
+
 MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
     "forecasts": [_with_overrides],
+    "forecast_drivers": [_with_lifecycle],
     "lead_time_demand": [_with_pool],
 }

@@ -37,7 +37,7 @@ InputTable = Literal[
 ]
 Member = Literal[
     "ses", "damped_trend", "tsb", "adida", "imapa", "moving_average", "seasonal_naive",
-    "AutoARIMA", "AutoCES", "AutoETS", "DynamicOptimizedTheta", "MSTL", "OptimizedTheta",
+    "recursive", "AutoARIMA", "AutoCES", "AutoETS", "DynamicOptimizedTheta", "MSTL", "OptimizedTheta",
 ]  # fmt: skip
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]

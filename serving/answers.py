@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -126,6 +127,55 @@ def matching(frame: pl.DataFrame, filters: dict[str, list[str]]) -> pl.DataFrame
             ) from error
         frame = frame.filter(pl.col(column).is_in(typed.implode()))
     return frame
+
+
+def found(frame: pl.DataFrame, filters: dict[str, list[str]], nothing: str) -> pl.DataFrame:
+    """Rows as `matching` gives them, where there are any or everything was asked for.
+
+    Args:
+        frame: Rows.
+        filters: Column → values, any of them.
+        nothing: What is said where no row has these values; `{}` stands for them.
+
+    Raises:
+        Problem: 404 when no row has these values, 422 when one cannot be of the column's type.
+    """
+    rows = matching(frame, filters)
+    if rows.is_empty() and any(filters.values()):
+        named = ", ".join(f"{column} {'|'.join(values)[:MOST_LETTERS]}" for column, values in filters.items() if values)
+        raise Problem("not-found", nothing.format(named))
+    return rows
+
+
+def listed(
+    request: Request,
+    held: Held,
+    table: str,
+    rows: pl.DataFrame,
+    asked: dict[str, Any],
+    file: str,
+    items_of: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+) -> Response:
+    """A list of what a table holds: the whole as CSV, or one page of it.
+
+    Args:
+        request: Who asks.
+        held: The release.
+        table: The table; it says as of when, and by which model.
+        rows: Its rows that are asked for, in their order.
+        asked: `format`, `limit` and `cursor`.
+        file: What the CSV file is called.
+        items_of: Makes items of the rows of a page.
+
+    Raises:
+        Problem: As `wants_csv` and `page` raise.
+    """
+    if wants_csv(request, asked["format"]):
+        return csv(held, rows, file)
+    items, paging = page(held, rows, limit=asked["limit"], cursor=asked["cursor"])
+    content = paging | {"items": items_of(items).to_dicts()}
+    dated, made = held.only(table, "issued_on"), held.only(table, "model_version")
+    return answer(request, held, content, as_of=dated, model_version=made)
 
 
 def _cursor(held: Held, start: int) -> str:

@@ -13,12 +13,23 @@ from fastapi import FastAPI
 
 from pipelines.settings import Settings
 from serving import pages, problems
-from serving.api import churn, customers, drivers, forecasts, health, models, monitoring, replenishment, segments
+from serving.api import (
+    churn,
+    customers,
+    drivers,
+    forecasts,
+    health,
+    models,
+    monitoring,
+    replenishment,
+    segments,
+    totals,
+)
 from serving.auth import Keyring
 from serving.store import Store
 from serving.telemetry import Metrics, Telemetry, event
 
-_NOUNS = (forecasts, drivers, customers, segments, churn, replenishment, monitoring, models, health)
+_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, health)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -146,6 +146,12 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         from_override=pl.lit(0.0),
         model_version="model_version",
     )
+    half = pl.when(pl.col("product_id") < PRODUCTS[20]).then(pl.lit("EU")).otherwise(pl.lit("US"))
+    totals = (
+        forecasts.group_by("issued_on", "period", "horizon", "model_version", group=half)
+        .agg(pl.col("mean").sum(), series=pl.len().cast(pl.Int64), level=pl.lit("region"))
+        .sort("group", "period")
+    )
     weeks = [ISSUED_ON - timedelta(days=7 * back) for back in range(104, 0, -1)]
     wave = 1 + 0.35 * np.sin(np.arange(104) / 8.3) + 0.15 * chance.random(104)
     history = products.join(pl.DataFrame({"period": weeks, "wave": wave}), how="cross").select(
@@ -158,6 +164,7 @@ def _demand(chance: np.random.Generator, version: str) -> dict[str, pl.DataFrame
         "forecasts": forecasts,
         "forecast_drivers": drivers,
         "forecast_changes": changes,
+        "forecast_totals": totals,
         "lead_time_demand": lead_time,
         "history": history,
         "series": series,

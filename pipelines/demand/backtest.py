@@ -43,7 +43,7 @@ def backtest(
     Returns:
         One row a model, series (row in the panel), cutoff and period: `model`, `series`, `cutoff`, `horizon`, `class`,
         `actual` (as known today, NaN = unknown or out of stock), `mean`, the quantile columns, `scale_step`,
-        `scale_season` and `weight` (`facts_at`: of the series' history up to the cutoff).
+        `scale_season`, `price` and `weight` (`facts_at`: of the series' history up to the cutoff).
     """
     parts = []
     for cutoff in cutoffs(origins, count):

@@ -16,6 +16,7 @@ import polars as pl
 from features.panel import Panel
 from features.windows import Float64Array
 from pipelines.demand.local import LOCALS, POOLED
+from pipelines.demand.recursive import RECURSIVE
 from pipelines.demand.statistical import statistical
 
 TREES = "trees"
@@ -41,11 +42,12 @@ class Blend:
 
     @classmethod
     def fixed(cls, names: Sequence[str]) -> Blend:
-        """Most for the trees, the rest in equal parts."""
-        others = [name for name in names if name != TREES]
-        if not others:
-            return cls({TREES: 1.0})
-        return cls({TREES: _TREES_SHARE} | dict.fromkeys(others, (1 - _TREES_SHARE) / len(others)))
+        """Most for trees, direct and recursive alike; the rest in equal parts."""
+        grown = [name for name in names if name in (TREES, RECURSIVE)]
+        others = [name for name in names if name not in grown]
+        share = _TREES_SHARE if others else 1.0
+        weights = dict.fromkeys(grown, share / len(grown))
+        return cls(weights | {name: (1 - share) / len(others) for name in others})
 
     @classmethod
     def learned(cls, members: Sequence[Mapping[str, Float64Array]], target: Sequence[Float64Array]) -> Blend:

@@ -94,6 +94,7 @@ class Boosting:
         features: list[str],
         categorical: list[str],
         grow: Booster,
+        anchors: Sequence[float] = ANCHORS,
     ) -> Boosting:
         """Grow the trees.
 
@@ -104,6 +105,7 @@ class Boosting:
             features: Columns to learn from.
             categorical: Those of them that hold codes.
             grow: How the trees are grown.
+            anchors: Quantiles beside the mean.
         """
         from pipelines.trees import lightgbm as lgb
 
@@ -115,14 +117,15 @@ class Boosting:
             "params": parameters,
         }
         data = lgb.Dataset(matrix, label=target, weight=weight, **names).construct()
-        again = repeated(weight)
-        alike = lgb.Dataset(matrix[again], label=target[again], reference=data, **names).construct()
         tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.3}
         plans = [(data, tweedie if target.any() else {"objective": "l2"})]
-        plans += [(alike, {"objective": "quantile", "alpha": anchor}) for anchor in ANCHORS]
+        if anchors:
+            again = repeated(weight)
+            alike = lgb.Dataset(matrix[again], label=target[again], reference=data, **names).construct()
+            plans += [(alike, {"objective": "quantile", "alpha": anchor}) for anchor in anchors]
         with ThreadPoolExecutor(grow.threads) as pool:
             mean, *others = pool.map(lambda plan: lgb.train(parameters | plan[1], plan[0], grow.trees), plans)
-        quantiles = dict(zip(ANCHORS, others, strict=True))
+        quantiles = dict(zip(anchors, others, strict=True))
         return cls(mean, quantiles, list(features))
 
     def predict(self, rows: pl.DataFrame) -> tuple[Float64Array, Float64Array]:

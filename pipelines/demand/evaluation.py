@@ -25,9 +25,11 @@ HORIZON, LEVEL = "horizon=", "level="
 ADDED = "_added"
 # Figures of which less is better: what a model adds to the naive forecast is the naive one's less its own.
 LOSSES = (
-    "wape", "wape_of_mean", "vn1", "mase", "rmsse", "mean_rmsse", "wrmsse",
+    "wape", "wape_of_money", "wape_of_mean", "vn1", "mase", "rmsse", "mean_rmsse", "wrmsse",
     "scaled_pinball", "wql", "crps", "calibration_gap",
 )  # fmt: skip
+# What a shop optimises for (`demand.optimise_for`) → the loss by which its models are judged.
+JUDGED_BY = {"wape": "wape", "rmsse": "rmsse", "mase": "mase", "money": "wape_of_money"}
 _MOST_SINGLE = 8  # horizons that get a slice of their own each; longer ones are cut into thirds
 _CUT = ["model", "slice", "cut", "metric", "value"]
 NO_LEVELS: Mapping[str, IntArray] = MappingProxyType({})
@@ -74,14 +76,17 @@ def evaluate(
 def measure(frame: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, float | None]:
     """Every metric of some rows of one model and cutoff.
 
-    `wape` is that of the median, the right point for absolute errors; `wape_of_mean`, `vn1`, `mase`, `bias_share` and
-    the squared ones are those of the mean; the rest judge the quantiles. `crps` and `width_NN` are in units.
+    `wape` is that of the median, the right point for absolute errors, `wape_of_money` the same with every unit at its
+    price; `wape_of_mean`, `vn1`, `mase`, `bias_share` and the squared ones are those of the mean; the rest judge the
+    quantiles. `crps` and `width_NN` are in units.
     """
     actual = frame["actual"].to_numpy()
     fan = frame.select(map(quantile_column, quantiles)).to_numpy()
     middle = int(np.argmin(np.abs(np.asarray(quantiles) - 0.5)))
     gaps = [gap for _, _, gap in metrics.calibration(actual, fan, quantiles)]
-    figures = {"wape": metrics.wape(actual, fan[:, middle])} | _points(frame)
+    median, price = fan[:, middle], frame["price"].to_numpy()
+    figures = {"wape": metrics.wape(actual, median), "wape_of_money": metrics.wape(actual * price, median * price)}
+    figures |= _points(frame)
     figures |= {
         "scaled_pinball": metrics.pinball(actual, fan, quantiles, frame["scale_season"].to_numpy()),
         "wql": metrics.wql(actual, fan, quantiles),

@@ -18,7 +18,8 @@ from features.tables import DRIVERS
 from features.windows import Float64Array
 from pipelines.demand.boosting import Boosting
 
-GROUPS = DRIVERS[:-1]  # those that come from features
+MODELLED = DRIVERS[:-2]  # before launches, ends and planners
+GROUPS = MODELLED[:-1]  # those that come from features
 MOVERS = DRIVERS[1:]
 
 # The first word of a feature says what it tells of; names that are more than their first word come before it.
@@ -64,6 +65,8 @@ _WORDS = {
     "calendar": ("holidays and the calendar", "节假日与日历"),
     "stock_outs": ("stock-outs and gaps in the record", "缺货与记录缺口"),
     "correction": ("other methods and corrections", "其他方法与修正"),
+    "lifecycle": ("its launch or end", "上市或退市"),
+    "override": ("planners", "计划员调整"),
 }
 
 
@@ -122,20 +125,20 @@ def settled(parts: dict[str, Float64Array], rows: pl.DataFrame) -> dict[str, Flo
 
 
 def drivers(trees: Boosting, rows: pl.DataFrame, mean: Float64Array) -> pl.DataFrame:
-    """The mean of each row as a sum of drivers, in units.
+    """The mean the model expects in each row as a sum of drivers, in units.
 
     `level` is the forecast from the series' own scale and recent level alone, the same for all target periods. Each
     other driver with score φ gets L(mean, level) · φ, L being the logarithmic mean. `correction` is what happened to
-    the mean after the trees: other methods, alignment, end of life. Where nothing is forecast at all, it alone takes
-    the level away.
+    the mean after the trees: other methods and alignment. Where nothing is expected at all, it alone takes the level
+    away.
 
     Args:
         trees: The fitted trees.
         rows: Feature rows with their keys and `scale`, every target period of each series and origin among them.
-        mean: The final forecast of each row, units, ≥ 0.
+        mean: What the model expects in each row, units, ≥ 0.
 
     Returns:
-        One column a driver, in the order of `DRIVERS`; their sum over a row is `mean`.
+        One column a driver, in the order of `MODELLED`; their sum over a row is `mean`.
     """
     parts = settled(contributions(trees, rows), rows)
     scale = rows["scale"].to_numpy().astype(np.float64)
@@ -180,6 +183,7 @@ def in_words(found: pl.DataFrame) -> pl.DataFrame:
 
     Example:
         >>> quiet = {"promotion": 0.1, "calendar": 0.0, "stock_outs": 0.0, "correction": -0.1}
+        >>> quiet |= {"lifecycle": 0.0, "override": 0.0}
         >>> in_words(pl.DataFrame({"mean": 12.0, "level": 10.0, "season": 3.0, "trend": -1.0} | quiet)).row(0)
         ('12 units: usual level 10; +3 from the season, −1 from the trend', '预计 12：平常水平 10；季节 +3，趋势 −1')
     """

@@ -22,13 +22,14 @@ def facts_at(panel: Panel, cutoff: int) -> pl.DataFrame:
 
     Returns:
         `series` (row in the panel), `class`, `scale_step` (root mean squared one-step change), `scale_season` (mean
-        absolute seasonal change; from step to step where no season is on record) and `weight` (`worth`).
+        absolute seasonal change; from step to step where no season is on record), `price` (`prices`) and `weight`
+        (`worth`).
     """
     known = panel.known(cutoff)
     history = without_leading_zeros(known.quantity)
     step, season = scales(history, panel.grid.season)
-    columns = {"class": demand_class(history), "scale_step": step, "scale_season": season, "weight": worth(known)}
-    return pl.DataFrame({"series": known.position, **columns})
+    columns = {"class": demand_class(history), "scale_step": step, "scale_season": season}
+    return pl.DataFrame({"series": known.position, **columns, "price": prices(known), "weight": worth(known)})
 
 
 def group_facts_at(panel: Panel, cutoff: int, group: w.IntArray) -> pl.DataFrame:
@@ -68,15 +69,21 @@ def scales(history: w.FloatArray, season: int) -> tuple[w.Float64Array, w.Float6
 
 
 def worth(known: Panel) -> w.Float64Array:
-    """What each series sold over the last year on record: money where prices are known, else units.
-
-    Units are valued at the mean price known of the series in that year; one without a price is worth nothing.
-    """
+    """What each series sold over the last year on record: money where prices are known, else units."""
     year = RHYTHMS[known.grid.frequency].year
     units: w.Float64Array = np.nansum(w.tail(known.quantity, year), axis=1, dtype=np.float64)
+    return units * prices(known)
+
+
+def prices(known: Panel) -> w.Float64Array:
+    """What a unit of each series is worth: its mean price over the last year on record, nothing where it has none.
+
+    Where a shop has no prices at all, every unit is worth one.
+    """
     if "price" not in known.observed:
-        return units
-    return units * np.maximum(np.nan_to_num(w.mean(w.tail(known.observed["price"], year))), 0.0)
+        return np.ones(len(known.quantity))
+    recent = w.tail(known.observed["price"], RHYTHMS[known.grid.frequency].year)
+    return np.maximum(np.nan_to_num(w.mean(recent)), 0.0).astype(np.float64)
 
 
 def demand_class(history: w.FloatArray) -> list[str]:

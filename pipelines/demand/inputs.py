@@ -225,20 +225,32 @@ def _attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFra
     return found if found.width > series.width else None
 
 
+def planned(lake: Lake, demand: pl.DataFrame, keys: list[str], after: date, until: date = date.max) -> pl.DataFrame:
+    """Keys of the series the shop is going to launch, as far as they have no demand yet.
+
+    Args:
+        lake: The shop's tables.
+        demand: Table `demand`.
+        keys: Series key columns.
+        after: The last day whose demand is known.
+        until: The last day of a launch.
+    """
+    types = {name: demand.schema[name] for name in keys}
+    found = [pl.DataFrame(schema=types)]
+    for table, key in _attribute_tables(lake, keys):
+        attributes = lake.read(table)
+        if set(key) == set(keys) and "launched_on" in attributes.columns:
+            ahead = attributes.filter(pl.col("launched_on") > after, pl.col("launched_on") <= until)
+            found.append(ahead.select(keys).cast(types))  # type: ignore[arg-type]
+    return pl.concat(found).unique(maintain_order=True).join(demand, on=keys, how="anti", maintain_order="left")
+
+
 def _with_planned(lake: Lake, demand: pl.DataFrame, keys: list[str], grid: Grid, horizon: int) -> pl.DataFrame:
     """Demand with one unknown period for each series that is going to be launched within the horizon."""
     newest: date = demand.drop_nulls("quantity")["period"].max()  # type: ignore[assignment]
     last = grid.number(newest)
-    planned = pl.col("launched_on").is_between(grid.last_day(last), grid.last_day(last + horizon), closed="right")
-    for table, key in _attribute_tables(lake, keys):
-        if set(key) != set(keys):
-            continue
-        attributes = lake.read(table)
-        if "launched_on" in attributes.columns:
-            types = {name: demand.schema[name] for name in keys}
-            new = attributes.filter(planned).select(keys).cast(types).unique().join(demand, on=keys, how="anti")  # type: ignore[arg-type]
-            demand = pl.concat([demand, new.with_columns(period=pl.lit(newest))], how="diagonal")
-    return demand
+    new = planned(lake, demand, keys, grid.last_day(last), grid.last_day(last + horizon))
+    return pl.concat([demand, new.with_columns(period=pl.lit(newest))], how="diagonal")
 
 
 def _check_holidays(settings: Settings) -> None:

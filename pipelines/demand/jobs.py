@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from features.outliers import outliers
@@ -16,7 +15,7 @@ from features.panel import Panel
 from features.tables import MEAN, quantile_column
 from pipelines.demand import figures
 from pipelines.demand.alignment import levels_in, totals
-from pipelines.demand.backtest import BASELINES, MODEL
+from pipelines.demand.backtest import MODEL
 from pipelines.demand.backtest import backtest as roll
 from pipelines.demand.consistency import TOLERATED_GAP
 from pipelines.demand.evaluation import ALL
@@ -31,11 +30,11 @@ from pipelines.demand.inputs import (
 from pipelines.demand.issues import champion_of, moves, rows_for, write
 from pipelines.demand.model import STEPS, DemandModel
 from pipelines.demand.origins import Origins
-from pipelines.demand.outputs import decide, explained, largest, named
+from pipelines.demand.outputs import ASIDE, decide, explained, largest, named
 from pipelines.demand.overrides import apply
+from pipelines.demand.promotion import has_champion, is_promoted
 from pipelines.demand.report import evaluation_rows, tables_of
-from pipelines.demand.tuning import Metric, Trial, as_yaml, search
-from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
+from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -44,7 +43,7 @@ from pipelines.summary import Summary, progress
 if TYPE_CHECKING:
     from pipelines.tracking import Tracker
 
-_SHOWN = 5  # outliers or trials in a summary
+_SHOWN = 5  # outliers in a summary
 
 
 def build_features(settings: Settings, lake: Lake) -> Summary:
@@ -83,7 +82,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     origins = Origins(panel, settings, demand.horizon)
     with (
         progress("train demand", demand.backtest_origins + 1) as advance,
-        tracker.run("train demand", _parameters(settings, panel)) as run,
+        tracker.run("train demand", parameters(settings, panel)) as run,
         tempfile.TemporaryDirectory() as folder,
     ):
         run.log_data(lake, [table for table in READ if lake.exists(table)])
@@ -103,7 +102,8 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         for name, figure in figures.of_backtest(long, evaluation, panel, demand.quantiles).items():
             run.log_figure(name, figure)
         version = run.register("demand", Path(folder), rows.head(5))
-    summary = Summary("train demand", read=lake.versions(READ), notes=notes_on_lifecycle(lake, panel))
+    notes = notes_on_lifecycle(lake, panel) + _notes_on_intervals(model)
+    summary = Summary("train demand", read=lake.versions(READ), notes=notes)
     summary.figures = {
         "version": version,
         "trained_to": panel.grid.name(panel.last),
@@ -113,7 +113,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     summary.figures |= {"level": round(model.alignment.level, 4), "calibrated_on_origins": model.calibrated_on}
     _tell_gaps(gaps, summary)
     summary.tables |= tables_of(long, evaluation, settings)
-    if _is_promoted(_has_champion(settings, panel, tracker, summary), overall, summary):
+    if is_promoted(has_champion(settings, panel, tracker, summary), overall, summary, demand.optimise_for):
         lake.replace_where("evaluation", evaluation, {"capability": "demand"})
         summary.wrote = {"evaluation": evaluation.height}
         tracker.promote("demand", version)
@@ -136,15 +136,14 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         rows = rows_for(settings, panel, model)
         advance()
         forecasts, lead_time = decide(model, rows, panel, settings)
-        said = lake.read("overrides") if lake.exists("overrides") else None
-        forecasts, lead_time = apply(forecasts, lead_time, said, datetime.now(UTC), keys, whole=model.whole)
+        forecasts, lead_time = apply(forecasts, lead_time, _said(lake), datetime.now(UTC), keys, whole=model.whole)
         advance()
         most = largest(forecasts, keys, demand.explained_series)
         drivers = explained(model.trees, rows, most, panel)
         advance()
-        issued_on = panel.grid.last_day(panel.last) + timedelta(days=1)
+        issued_on = panel.grid.first_day(panel.last + 1)
         stamp = {"issued_on": pl.lit(issued_on), "model_version": pl.lit(champion.version)}
-        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts, lead_time))
+        forecasts, lead_time = (frame.with_columns(**stamp) for frame in (forecasts.drop(ASIDE), lead_time))
         moved, notes = moves(settings, lake, tracker, panel, forecasts)
         issue = {
             "path_ranks": model.joint.table().with_columns(issued_on=pl.lit(issued_on)),
@@ -171,7 +170,7 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "units_expected": round(float(forecasts["mean"].sum()), 1),
             "overridden": forecasts["override_id"].count(),
         },
-        notes=notes_on_covariates(panel, demand.horizon) + notes,
+        notes=notes_on_covariates(panel, demand.horizon) + _notes_on_intervals(model) + notes,
         changed=any(changed),
     )
 
@@ -205,8 +204,7 @@ def forecast(
             "series": panel.series.height,
             "units_expected": round(float(forecasts["mean"].sum()), 1),
         },
-        notes=notes_on_covariates(panel, origins.horizon)
-        + ([] if model.calibrated_on else ["The record is too short to look back: intervals are a rough guide."]),
+        notes=notes_on_covariates(panel, origins.horizon) + _notes_on_intervals(model),
     )
 
 
@@ -219,14 +217,14 @@ def explain(
     cutoff: date | None = None,
     horizon: int | None = None,
 ) -> Summary:
-    """Why the champion forecasts what it does for one series; nothing is fitted and nothing written.
+    """Why the champion and planners forecast what they do for one series; nothing is fitted and nothing written.
 
     Args:
         settings: The shop.
         lake: Its tables.
         tracker: Its models.
         series: Key column → value: enough of them to name one series.
-        cutoff: The last period whose demand is known; by default the newest.
+        cutoff: The last period whose demand, and what planners said of coming ones, is known; by default the newest.
         horizon: Periods ahead; by default, and at most, as configured.
 
     Raises:
@@ -243,12 +241,13 @@ def explain(
     panel = open_panel(settings, lake, cutoff=cutoff)
     wanted = one_series(panel, series)
     rows = rows_for(settings, panel, model)
-    forecasts, _ = decide(model, rows, panel, settings)
+    asked_at = datetime.now(UTC) if cutoff is None else _end_of(panel, settings)
+    forecasts, _ = apply(*decide(model, rows, panel, settings), _said(lake), asked_at, keys, whole=model.whole)
     own = forecasts.join(wanted, on=keys, how="semi", maintain_order="left")
     drivers = explained(model.trees, rows, own, panel)
     return Summary(
         "explain",
-        read=lake.versions(READ),
+        read=lake.versions((*READ, "overrides")),
         figures={"model_version": champion.version, "last_known_period": panel.grid.name(panel.last)},
         tables={"drivers": drivers.filter(pl.col("period") <= panel.grid.name(panel.last + ahead))},
         notes=[] if cutoff is None else ["The champion may have learned from periods after the cutoff."],
@@ -292,59 +291,23 @@ def backtest(settings: Settings, lake: Lake, *, origins: int | None = None, out:
     )
 
 
-def tune(
-    settings: Settings,
-    lake: Lake,
-    tracker: Tracker,
-    *,
-    metric: Metric = "scaled_pinball",
-    origins: int | None = None,
-    trials: int | None = None,
-    minutes: float | None = None,
-) -> Summary:
-    """Look for trees that suit the shop better; nothing is changed: what is found is printed and kept in MLflow.
+def _said(lake: Lake) -> pl.DataFrame | None:
+    return lake.read("overrides") if lake.exists("overrides") else None
 
-    Args:
-        settings: The shop; its own settings are trial 0.
-        lake: Its tables; nothing is written there.
-        tracker: One run, with a nested one a trial.
-        metric: What to make small, the mean over past cutoffs.
-        origins: How many of them, one horizon apart; by default as configured for backtests.
-        trials: Stop after so many.
-        minutes: Start no new trial after so many minutes.
 
-    Raises:
-        ConfigError: Optuna is not installed.
-        NotEnoughDataError: There is no cutoff with a whole horizon after it.
-    """
-    panel = open_panel(settings, lake, fresh=True)
-    count = origins or settings.demand.backtest_origins
-    parameters = _parameters(settings, panel) | {"metric": metric, "origins": count, "trials": trials}
-    with progress("tune demand", trials or 0) as advance, tracker.run("tune demand", parameters) as run:
+def _end_of(panel: Panel, settings: Settings) -> datetime:
+    """The moment at which the last period of a panel is over."""
+    return datetime.combine(panel.grid.first_day(panel.last + 1), time.min, settings.zone)
 
-        def told(trial: Trial) -> None:
-            with tracker.run(f"trial {trial.number}", trial.parameters, nested=True) as nested:
-                nested.log_metrics({metric: trial.loss, "origins": len(trial.losses)})
-            advance()
 
-        shared = Origins(panel, settings, settings.demand.horizon)
-        found = search(shared, metric, count=count, trials=trials, minutes=minutes, told=told)
-        gain, error = found.gain
-        run.log_metrics({metric: found.best.loss, "gain_share": gain, "gain_standard_error": error})
-    complete = [trial for trial in found.trials if not trial.pruned]
-    best_first = sorted(complete, key=lambda trial: (trial.loss, trial.number))[:_SHOWN]
-    return Summary(
-        "tune demand",
-        read=lake.versions((*READ, "order_lines")),
-        figures={"trials": len(found.trials), "pruned": len(found.trials) - len(complete), metric: found.best.loss},
-        tables={
-            "the best trials (0 = your settings)": pl.DataFrame(
-                [{"trial": trial.number, metric: trial.loss, **trial.parameters} for trial in best_first]
-            )
-        },
-        notes=[found.verdict, *([f"To use it:\n{as_yaml(found.best.parameters)}"] if found.best.number else [])],
-        changed=False,
-    )
+def _notes_on_intervals(model: DemandModel) -> list[str]:
+    """Errors of forecasts that had seen what they foretold are smaller than those to come."""
+    if model.calibrated_on:
+        return []
+    return [
+        "The record is too short to forecast from a past origin: intervals are calibrated within the sample, so they "
+        "are a rough guide, probably too narrow."
+    ]
 
 
 def _tell_outliers(panel: Panel, summary: Summary) -> None:
@@ -371,34 +334,8 @@ def _overall(evaluation: pl.DataFrame) -> pl.DataFrame:
     return evaluation.filter(pl.col("slice") == ALL, pl.col("cut") == MEAN)
 
 
-def _has_champion(settings: Settings, panel: Panel, tracker: Tracker, summary: Summary) -> bool:
-    """Whether some champion can score the shop as it is configured now."""
-    if tracker.champion("demand") is None:
-        return False
-    try:
-        rows_for(settings, panel, DemandModel.from_dir(tracker.model_folder("demand")))
-    except TrackingError as error:
-        summary.notes.append(f"{error.message} It counts as none.")
-        return False
-    return True
-
-
-def _is_promoted(has_champion: bool, overall: pl.DataFrame, summary: Summary) -> bool:
-    """Promote the new version unless a baseline has the lower WAPE; in any case where no champion can do the work."""
-    wape = dict(overall.filter(metric="wape").select("model", "value").drop_nulls().iter_rows())
-    best = min((wape[name] for name in BASELINES if name in wape), default=None)
-    good = best is None or wape.get(MODEL, np.inf) <= best
-    if not wape:
-        summary.notes.append("The record is too short for a backtest: nothing is known yet of how good the model is.")
-    elif not good:
-        kept = "The previous champion stays." if has_champion else "It is champion only because there is no other."
-        summary.notes.append(f"A baseline has the lower WAPE ({best:.3f} against {wape[MODEL]:.3f}). {kept}")
-    promoted = good or not has_champion
-    summary.figures["promoted"] = promoted
-    return promoted
-
-
-def _parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
+def parameters(settings: Settings, panel: Panel) -> dict[str, Any]:
+    """What a run is told of the shop and its panel."""
     return {
         "demand": settings.demand.model_dump(),
         "seed": settings.seed,

@@ -6,6 +6,7 @@ taken as known at the cutoff that learns from them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,8 +21,9 @@ from features.panel import Panel
 from features.season import RHYTHMS
 from features.windows import Float64Array
 from pipelines.demand.alignment import GROUP, SIZE, TOTAL, with_totals
-from pipelines.demand.blend import members_of, with_members
-from pipelines.demand.boosting import Booster, Boosting
+from pipelines.demand.blend import MEMBER, members_of, with_members
+from pipelines.demand.boosting import ANCHORS, Booster, Boosting
+from pipelines.demand.recursive import RECURSIVE, walked
 from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.settings import Settings
 
@@ -63,7 +65,14 @@ def often_of(frequency: Frequency) -> str:
     return f"share_positive_{RHYTHMS[frequency].means[2]}"
 
 
-def forecast_rows(panel: Panel, origin: int, horizon: int, vocabulary: Vocabulary, settings: Settings) -> pl.DataFrame:
+def forecast_rows(
+    panel: Panel,
+    origin: int,
+    horizon: int,
+    vocabulary: Vocabulary,
+    settings: Settings,
+    one_step: Origins | None = None,
+) -> pl.DataFrame:
     """All that a forecast needs: every feature row of one origin, with local models and totals of groups beside them.
 
     Args:
@@ -72,12 +81,17 @@ def forecast_rows(panel: Panel, origin: int, horizon: int, vocabulary: Vocabular
         horizon: Periods ahead.
         vocabulary: The encoding of attributes.
         settings: The shop.
+        one_step: Origins of the same panel with a horizon of one, if some are at hand: the recursive member's.
     """
     demand = settings.demand
     rows = rows_at(panel, origin, horizon, vocabulary, country=demand.holidays, winsorise=demand.winsorise)
     known = panel.known(origin)
     history = replace(known, quantity=without_leading_zeros(known.quantity))
-    return with_totals(with_members(rows, history, horizon, demand.members), history, horizon, [[], *demand.hierarchy])
+    rows = with_members(rows, history, horizon, [name for name in demand.members if name != RECURSIVE])
+    if RECURSIVE in demand.members:
+        means = (one_step or Origins(panel, settings, 1)).walked(origin, horizon).ravel()
+        rows = rows.with_columns(pl.Series(MEMBER + RECURSIVE, means / rows["scale"].to_numpy()))
+    return with_totals(rows, history, horizon, [[], *demand.hierarchy])
 
 
 @dataclass
@@ -100,6 +114,7 @@ class Origins:
     _part: dict[int, Boosting] = field(default_factory=dict, repr=False)
     _past: dict[tuple[int, int], Past] = field(default_factory=dict, repr=False)
     _vocabularies: dict[int, Vocabulary] = field(default_factory=dict, repr=False)
+    _walked: dict[int, Float64Array] = field(default_factory=dict, repr=False)
 
     def vocabulary(self, cutoff: int) -> Vocabulary:
         """The attributes used by a model fitted at a cutoff, and their codes."""
@@ -110,7 +125,7 @@ class Origins:
     def rows(self, origin: int, fitted: int | None = None) -> pl.DataFrame:
         """All that a forecast at an origin needs, encoded as known there, or when the trees that read it were grown."""
         vocabulary = self.vocabulary(origin if fitted is None else fitted)
-        return forecast_rows(self.panel, origin, self.horizon, vocabulary, self.settings)
+        return forecast_rows(self.panel, origin, self.horizon, vocabulary, self.settings, self._one_step)
 
     def training_rows(self, cutoff: int, part: float = 1.0) -> tuple[pl.DataFrame, Float64Array, Float64Array]:
         """Rows whose target period is over by the cutoff, thinned to the budget, with target and weight.
@@ -167,14 +182,31 @@ class Origins:
             values[inside] = np.where(known.censored[row[inside], column[inside]], np.nan, values[inside])
         return values
 
-    def trees(self, cutoff: int, part: float = 1.0) -> Boosting:
+    def trees(self, cutoff: int, part: float = 1.0, anchors: Sequence[float] = ANCHORS) -> Boosting:
         """Trees fitted on what was known at a cutoff; on a part of the budget, half as many, learning twice as fast."""
         rows, target, weight = self.training_rows(cutoff, part)
         demand = self.settings.demand
         grow = Booster(demand.trees, self.settings.seed, self.settings.threads, **demand.boosting.model_dump())
         if part < 1:
             grow = replace(grow, trees=max(1, grow.trees // 2), learning_rate=min(1.0, 2 * grow.learning_rate))
-        return Boosting.fit(rows, target, weight, features_of(rows), self.vocabulary(cutoff).categorical(), grow)
+        codes = self.vocabulary(cutoff).categorical()
+        return Boosting.fit(rows, target, weight, features_of(rows), codes, grow, anchors)
+
+    def walked(self, cutoff: int, horizon: int) -> Float64Array:
+        """What trees for one period ahead, fitted at a cutoff, say of the periods after it when walked over them.
+
+        Returns:
+            Mean demand of every series known then (series × horizon), units; NaN where the record is too short.
+        """
+        if cutoff not in self._walked:
+            vocabulary, country = self.vocabulary(cutoff), self.settings.demand.holidays
+            try:
+                trees = self.trees(cutoff, anchors=()).mean
+            except NotEnoughDataError:
+                self._walked[cutoff] = np.full((len(self.panel.known(cutoff).position), horizon), np.nan)
+            else:
+                self._walked[cutoff] = walked(trees, self.panel, cutoff, horizon, vocabulary, country=country)
+        return self._walked[cutoff]
 
     def past(self, fitted: int, origin: int) -> Past:
         """Forecasts at an origin by trees that knew nothing after `fitted`, grown on a part of the budget.
@@ -204,6 +236,10 @@ class Origins:
     def _rows(self, origin: int, vocabulary: Vocabulary, keep: npt.NDArray[np.bool_] | None = None) -> pl.DataFrame:
         country, winsorise = self.settings.demand.holidays, self.settings.demand.winsorise
         return rows_at(self.panel, origin, self.horizon, vocabulary, country=country, keep=keep, winsorise=winsorise)
+
+    @cached_property
+    def _one_step(self) -> Origins:
+        return Origins(self.panel, self.settings, 1)
 
     @cached_property
     def _names(self) -> npt.NDArray[np.uint64]:
@@ -255,9 +291,10 @@ def _candidates(first: int, cutoff: int) -> list[int]:
 
 
 def _numbered(keys: pl.DataFrame) -> npt.NDArray[np.uint64]:
-    """A number for each series, from its own key alone."""
-    key = pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)
-    return keys.select(key).to_series().hash(0).to_numpy()
+    """A number for each series, from its own key alone: BLAKE2b, the same with every version of every library."""
+    names = keys.select(pl.concat_str(pl.all().cast(pl.String), separator="\0", ignore_nulls=True)).to_series()
+    digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 def _draws(names: npt.NDArray[np.uint64], horizon: int, origin: int) -> Float64Array:

@@ -14,6 +14,9 @@ from pipelines.demand.lives import lives_of, sums_within_life, within_life
 from pipelines.demand.model import DemandModel
 from pipelines.settings import Settings
 
+# Columns for those who go on with a forecast, not for the lake.
+ASIDE = ("mean_living", "life")
+
 
 def decide(
     model: DemandModel, rows: pl.DataFrame, panel: Panel, settings: Settings
@@ -34,7 +37,9 @@ def decide(
         settings: The shop.
 
     Returns:
-        Rows of `forecasts` and of `lead_time_demand` but for `issued_on` and `model_version`.
+        Rows of `forecasts` and of `lead_time_demand` but for `issued_on` and `model_version`. The forecasts also have
+        `mean_living`, the mean as if no series ever began or ended, and `life`, how much of the period lies in the
+        life of the series (0 … 1).
     """
     rhythm = RHYTHMS[panel.grid.frequency]
     patience = settings.demand.obsolete_after_periods
@@ -63,18 +68,17 @@ def decide(
             pl.when("_obsolete").then(0.0).otherwise(pl.col(name)).alias(name) for name in ["mean", *quantiles]
         )
 
-    means = finished(model.predict(rows))
+    means = finished(model.predict(rows).with_columns(mean_living="mean"))
     forecasts = within_life(means, lives, ["mean", *quantiles])
-    forecasts = forecasts.with_columns(flags=flags, members=pl.lit(", ".join(model.blend.weights)))
+    members = pl.lit(", ".join(model.blend.weights))
+    forecasts = forecasts.with_columns(flags=flags, members=members, life=pl.col("_share"))
     if patience is not None:
         forecasts = forecasts.with_columns(p_zero=pl.when("_obsolete").then(1.0).otherwise("p_zero"))
     lead_time = finished(model.predict_lead_time(rows))
     lead_time = named(sums_within_life(lead_time, means, lives, ["mean", *quantiles]), panel)
     keys = settings.demand.series
-    return (
-        named(forecasts, panel).select(*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags"),
-        lead_time.select(*keys, "periods", "pool", "mean", *quantiles),
-    )
+    kept = [*keys, "period", "horizon", "mean", *quantiles, "p_zero", "members", "flags", *ASIDE]
+    return named(forecasts, panel).select(kept), lead_time.select(*keys, "periods", "pool", "mean", *quantiles)
 
 
 def largest(forecasts: pl.DataFrame, keys: list[str], most: int) -> pl.DataFrame:
@@ -90,7 +94,7 @@ def explained(trees: Boosting, rows: pl.DataFrame, forecasts: pl.DataFrame, pane
     Args:
         trees: The trees behind them.
         rows: Feature rows of one origin, theirs among them.
-        forecasts: Rows of `forecasts` that `decide` gave: all of some series.
+        forecasts: Rows that `decide` gave and `pipelines.demand.overrides.apply` went over: all of some series.
         panel: The panel the rows come from.
 
     Returns:
@@ -98,9 +102,14 @@ def explained(trees: Boosting, rows: pl.DataFrame, forecasts: pl.DataFrame, pane
     """
     names = [*panel.keys, "period"]
     places = named(rows.select(KEYS).with_row_index("row"), panel)
-    found = forecasts.select(*names, "mean").join(places, on=names, how="inner", maintain_order="left")
-    units = drivers(trees, rows[found["row"]], found["mean"].to_numpy())
-    frame = found.select(*names, "mean").hstack(units)
+    found = forecasts.join(places, on=names, how="inner", maintain_order="left")
+    units = drivers(trees, rows[found["row"]], found["mean_living"].to_numpy())
+    frame = found.select(
+        *names,
+        "mean",
+        lifecycle=pl.col("mean_model") - pl.col("mean_living"),
+        override=pl.col("mean") - pl.col("mean_model"),
+    ).hstack(units)
     return frame.hstack(in_words(frame))
 
 

@@ -3,7 +3,8 @@
 Overrides are applied in the order in which they were said (`at`, then `override_id`), each on the result of those
 before it: of several `set` the newest stands, a `multiply` said after a `set` multiplies what was set, one said before
 it is overruled. `set` and `add` speak of the total of a period over all series that the override covers; it is spread
-over them in proportion to their means, evenly where nothing is expected of any. A mean never falls below zero.
+over them in proportion to their means, evenly where nothing is expected of any. A mean never falls below zero, and
+before its launch and after its end nothing is said of a series, whoever speaks of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pipelines.demand.distribution import probability_of_zero
 
 _MANY = 1e6  # units
 _MOST_STRETCHED = 4.0  # times; farther from the model's mean its quantiles say nothing
+_NOTHING = 1e-9
 _SMALLEST_SHARE = 1e-3  # of the mean, where demand comes in no whole units
 
 
@@ -38,10 +40,12 @@ def apply(
 
     Quantiles move by the factor of their mean, so that the relative width of a forecast stays the model's own. Where
     there is no width to scale (the model expects nothing, or every quantile is zero), they become those of a Poisson
-    distribution around the mean. What nobody spoke of stays as it was, bit by bit.
+    distribution around the mean. Sums over a lead time widen as their periods do together: by the root of summed
+    squares. What nobody spoke of stays as it was, bit by bit.
 
     Args:
-        forecasts: One issue: keys, `period`, `horizon`, `mean`, quantiles, `p_zero` and more; units.
+        forecasts: One issue: keys, `period`, `horizon`, `mean`, quantiles, `p_zero`, `life` (the share of the period
+            that lies in the life of the series) and more; units.
         lead_time_demand: The same issue: keys, `periods`, `mean`, quantiles and more.
         overrides: Table `overrides`, None where the shop has none.
         as_of: What was said later, or withdrawn by then, does not count.
@@ -55,7 +59,7 @@ def apply(
     Example:
         >>> from datetime import UTC, date
         >>> row = {"item": ["a", "b"], "period": [date(2024, 1, 1)] * 2, "horizon": 1, "mean": [1.0, 3.0],
-        ...     "p50": [1.0, 2.0], "p_zero": 0.1}
+        ...     "p50": [1.0, 2.0], "p_zero": 0.1, "life": 1.0}
         >>> sums = pl.DataFrame({"item": ["a", "b"], "periods": 1, "mean": [1.0, 3.0], "p50": [1.0, 2.0]})
         >>> said = pl.DataFrame({
         ...     "override_id": "1", "at": datetime(2023, 12, 1, tzinfo=UTC), "item": pl.Series([None], dtype=pl.String),
@@ -76,7 +80,8 @@ def apply(
     for override in in_force.iter_rows(named=True):
         moved = _applied(moved, override, keys)
     moved = moved.sort("_row").drop("_row")
-    return _spread(moved, whole), _summed(lead_time_demand, moved, keys)
+    moved = _spread(moved, whole)
+    return moved, _summed(lead_time_demand, forecasts, moved, keys)
 
 
 def known(overrides: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
@@ -95,7 +100,8 @@ def covers(override: dict[str, Any], keys: Sequence[str]) -> pl.Expr:
 
 def _applied(forecasts: pl.DataFrame, override: dict[str, Any], keys: Sequence[str]) -> pl.DataFrame:
     """One override on top of those before it."""
-    spoken_of = covers(override, keys) & pl.col("period").is_between(override["from_period"], override["to_period"])
+    within = pl.col("period").is_between(override["from_period"], override["to_period"]) & (pl.col("life") > 0)
+    spoken_of = covers(override, keys) & within
     mean, value = pl.col("mean"), override["value"]
     total = mean.filter("_spoken").sum().over("period")
     wanted = pl.lit(value) if override["kind"] == "set" else (total + value).clip(0)
@@ -125,18 +131,26 @@ def _spread(forecasts: pl.DataFrame, whole: bool) -> pl.DataFrame:
     )
 
 
-def _summed(lead_time_demand: pl.DataFrame, forecasts: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+def _summed(
+    lead_time_demand: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame, keys: Sequence[str]
+) -> pl.DataFrame:
     """Demand over the next periods, of the moved means; more periods never mean less demand."""
-    sums = forecasts.sort(*keys, "horizon").select(
+    levels, columns = _quantiles(lead_time_demand)
+    sums = after.sort(*keys, "horizon").select(
         *keys,
         pl.col("horizon").alias("periods"),
         _after=pl.col("mean").cum_sum().over(keys),
         _moved=(pl.col("mean") != pl.col("mean_model")).cum_max().over(keys),
     )
-    rows = lead_time_demand.join(sums, on=[*keys, "periods"], how="left", maintain_order="left")
-    levels, columns = _quantiles(rows)
-    before = rows["mean"].to_numpy()
-    fan = _fan(rows.select(columns).to_numpy(), levels, before, rows["_after"].fill_null(0.0).to_numpy())
+    place = [*keys, "periods"]
+    rows = lead_time_demand.join(sums, on=place, how="left", maintain_order="left")
+    was, now = (
+        rows.select(place).join(_widths(frame, columns, keys), on=place, how="left", maintain_order="left")
+        for frame in (before, after)
+    )
+    widening = now.select(columns).to_numpy() / np.maximum(was.select(columns).to_numpy(), _NOTHING)
+    total = rows["_after"].fill_null(0.0).to_numpy()
+    fan = _fan(rows.select(columns).to_numpy(), levels, rows["mean"].to_numpy(), total, widening)
     rising = [pl.Series(column, fan[:, i]) for i, column in enumerate(columns)]
     rows = rows.with_columns(
         pl.when("_moved").then(pl.col("_after")).otherwise("mean").alias("mean"),
@@ -150,10 +164,29 @@ def _summed(lead_time_demand: pl.DataFrame, forecasts: pl.DataFrame, keys: Seque
     ).drop("_after", "_moved")
 
 
-def _fan(quantiles: Float64Array, levels: Sequence[float], before: Float64Array, after: Float64Array) -> Float64Array:
-    """Quantiles (rows × levels) scaled as their mean was; Poisson where that would stretch them too far."""
+def _widths(forecasts: pl.DataFrame, columns: Sequence[str], keys: Sequence[str]) -> pl.DataFrame:
+    """How far each quantile of the next periods lies from their mean if they come independently: √Σ(q − mean)²."""
+    away = [((pl.col(name) - pl.col("mean")) ** 2).cum_sum().sqrt().over(keys).alias(name) for name in columns]
+    return forecasts.sort(*keys, "horizon").select(*keys, pl.col("horizon").alias("periods"), *away)
+
+
+def _fan(
+    quantiles: Float64Array,
+    levels: Sequence[float],
+    before: Float64Array,
+    after: Float64Array,
+    widening: Float64Array | None = None,
+) -> Float64Array:
+    """Quantiles (rows × levels) scaled as their mean was; Poisson where that would stretch them too far.
+
+    With a `widening` (rows × levels) their distances from the mean grow by that instead.
+    """
     factor = np.divide(after, before, out=np.zeros(len(after)), where=before > 0)
     fan: Float64Array = quantiles * factor[:, None]
+    if widening is not None:
+        other = widening - factor[:, None]
+        other[np.abs(other) <= _NOTHING * widening] = 0.0  # all periods alike: what was zero stays exactly so
+        fan = np.sort(np.maximum(fan + (quantiles - before[:, None]) * other, 0.0), axis=1)
     bare = (after > 0) & ((before <= 0) | (fan.max(axis=1) <= 0) | (factor > _MOST_STRETCHED))
     mean, tau = after[bare, None], np.asarray(levels)[None, :]
     # beyond a million the search for a Poisson quantile fails, and nobody could tell it from a normal one

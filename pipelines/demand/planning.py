@@ -11,7 +11,7 @@ import polars as pl
 
 from features.calendar import Grid
 from features.tables import MOST, TABLES
-from pipelines.demand.inputs import grid_of
+from pipelines.demand.inputs import grid_of, planned
 from pipelines.demand.overrides import covers
 from pipelines.demand.vintages import largest
 from pipelines.errors import ConfigError, NotEnoughDataError
@@ -38,7 +38,8 @@ def override_add(
     Args:
         settings: The shop.
         lake: Its tables.
-        series: `KEY=VALUE` of key columns. A key that is left out stands for every value.
+        series: `KEY=VALUE` of key columns, of series with demand or with a launch ahead. A key that is left out stands
+            for every value.
         from_period: Label of the first period.
         to_period: Label of the last period.
         said: `set` (total a period), `add` (units a period) and `multiply` (factor): exactly one is not None.
@@ -51,12 +52,16 @@ def override_add(
     """
     if not lake.exists("demand"):
         raise NotEnoughDataError("There is no demand in the lake yet.", remedy="run `purvey run` first")
-    demand = lake.read("demand", columns=[*settings.demand.series, "period", "quantity"])
+    keys = settings.demand.series
+    demand = lake.read("demand", columns=[*keys, "period", "quantity"])
     kind, value = _value(said)
     _check_words(who=who, why=why)
     grid = grid_of(settings, demand)
     _check_periods(grid, from_period, to_period)
-    named = _named(_pairs(series), demand, settings.demand.series)
+    last: date = demand.drop_nulls("quantity")["period"].max()  # type: ignore[assignment]
+    ahead = planned(lake, demand, keys, grid.last_day(grid.number(last)))
+    known = pl.concat([demand.select(keys).unique(), ahead])
+    named = _named(pairs(series), known)
     row = {
         **named,
         "at": datetime.now(UTC),
@@ -69,11 +74,9 @@ def override_add(
         "withdrawn_at": None,
     }
     row["override_id"] = hashlib.sha256(repr(sorted(row.items())).encode()).hexdigest()[:8]
-    keys = {key: demand.schema[key] for key in settings.demand.series}
-    frame = pl.DataFrame([row], schema={**keys, **TABLES[_TABLE].schema.create_empty().schema})
+    frame = pl.DataFrame([row], schema={**known.schema, **TABLES[_TABLE].schema.create_empty().schema})
     lake.merge(_TABLE, frame, TABLES[_TABLE].keys())
-    last: date = demand.drop_nulls("quantity")["period"].max()  # type: ignore[assignment]
-    reached = demand.filter(covers(row, settings.demand.series)).select(settings.demand.series).n_unique()
+    reached = known.filter(covers(row, keys)).height
     summary = Summary("override add", wrote={_TABLE: 1}, figures={"override_id": row["override_id"], "series": reached})
     summary.notes.append("It counts from the next `purvey score demand` (or `purvey run`).")
     if to_period <= last:
@@ -167,31 +170,42 @@ def _check_periods(grid: Grid, first: date, last: date) -> None:
         raise ConfigError(f"--from {first} is after --to {last}.", remedy="swap them")
 
 
-def _pairs(series: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(series: Sequence[str]) -> dict[str, str]:
+    """Key column → value of what was said as `KEY=VALUE`.
+
+    Raises:
+        ConfigError: A text says no such thing, or a key is given twice.
+
+    Example:
+        >>> pairs(["store=S1", "item=7"])
+        {'store': 'S1', 'item': '7'}
+    """
+    found: dict[str, str] = {}
     for text in series:
         key, sign, value = text.partition("=")
         if not sign or not key or not value:
-            raise ConfigError(f"{text!r} names no series.", rule="KEY=VALUE", remedy="e.g. product_id=85123A")
-        if key in pairs:
-            raise ConfigError(f"{key!r} is given twice.", remedy="add one override a value, or leave the key out")
-        pairs[key] = value
-    return pairs
+            raise ConfigError(f"{text!r} is no KEY=VALUE.", remedy="for example product_id=85123A")
+        if key in found:
+            raise ConfigError(f"{key!r} is given twice.", remedy="name one value of each key, or leave the key out")
+        found[key] = value
+    return found
 
 
-def _named(series: Mapping[str, str], demand: pl.DataFrame, keys: Sequence[str]) -> dict[str, Any]:
+def _named(series: Mapping[str, str], known: pl.DataFrame) -> dict[str, Any]:
     """Typed key values, None for every value.
 
     Raises:
         ConfigError: A key does not name series, or no series has these values.
     """
     for key in series:
-        if key not in keys:
-            raise ConfigError(f"{key!r} does not name series.", remedy=f"series are named by {', '.join(keys)}")
-    known = demand.select(keys).unique()
+        if key not in known.columns:
+            raise ConfigError(
+                f"{key!r} does not name series.", remedy=f"series are named by {', '.join(known.columns)}"
+            )
     for key, value in series.items():
         known = known.filter(pl.col(key).cast(pl.String) == value)
         if known.is_empty():
             named = ", ".join(f"{name}={text}" for name, text in series.items())
-            raise ConfigError(f"There is no series {named}.", column=key, remedy="name one of the demand table")
-    return {key: known[key][0] if key in series else None for key in keys}
+            remedy = "name one of the demand table, or one whose launched_on is still ahead"
+            raise ConfigError(f"There is no series {named}.", column=key, remedy=remedy)
+    return {key: known[key][0] if key in series else None for key in known.columns}

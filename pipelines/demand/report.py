@@ -13,7 +13,7 @@ from features.windows import IntArray
 from pipelines.accuracy import wide
 from pipelines.demand.backtest import BASELINES, MODEL
 from pipelines.demand.comparison import Comparison, compare
-from pipelines.demand.evaluation import ALL, NO_LEVELS, evaluate
+from pipelines.demand.evaluation import ALL, JUDGED_BY, NO_LEVELS, evaluate
 from pipelines.settings import Settings
 
 _SHOWN = ("wape", "wape_added", "scaled_pinball", "bias_share", "rmsse", "calibration_gap")
@@ -55,8 +55,9 @@ def tables_of(long: pl.DataFrame, evaluation: pl.DataFrame, settings: Settings) 
         for metric in _COMPARED
         for name in BASELINES
     ]
+    first = JUDGED_BY[settings.demand.optimise_for]
     return {
-        "mean over cutoffs": wide(overall, _SHOWN).drop("slice"),
+        "mean over cutoffs": wide(overall, list(dict.fromkeys((first, *_SHOWN)))).drop("slice"),
         "demand against the baselines": pl.DataFrame([_row(comparison) for comparison in beside]),
     }
 

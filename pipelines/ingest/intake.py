@@ -21,6 +21,7 @@ from pipelines.settings import Settings, Source
 FILE = "_file"
 DUPLICATE = "exact_duplicate"
 LINE_NO = "_line_no"  # kept beside a raw row whose line number was counted: alone it could not be counted again
+NAMING = ("demand", "order_lines", "series", "products", "locations")  # the tables that name series
 NO_RULES = {ROW: pl.Int64(), "rule": pl.String()}
 
 
@@ -80,12 +81,23 @@ class Door:
         now: The moment (UTC).
         periods: Periods of demand known so far: with those of the file they tell the grid.
         kept: Table → column → type of what is already in the lake.
+        names: Keys of the series known so far, as text: what an override may speak of. Without any, it may of all.
     """
 
     settings: Settings
     now: datetime
     periods: pl.Series = field(default_factory=lambda: pl.Series("period", [], pl.Date))
     kept: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
+    names: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def knowing(self, table: str, rows: pl.DataFrame) -> Door:
+        """The same door once rows of a table are known: their series have names, those of demand a grid."""
+        periods = pl.concat([self.periods, rows["period"]]) if table == "demand" else self.periods
+        keys, names = self.settings.demand.series, self.names
+        if self.settings.has("overrides") and table in NAMING and set(keys) <= set(rows.columns):
+            own = rows.select(pl.col(key).cast(pl.String) for key in keys)
+            names = pl.concat([names, own], how="diagonal").unique(maintain_order=True)
+        return replace(self, periods=periods, names=names)
 
     def series(self, table: str) -> tuple[str, ...]:
         """Key columns of a demand series that the table must have: order lines beside ready demand need none."""
@@ -190,13 +202,15 @@ def _judge(table: str, rows: pl.DataFrame, door: Door) -> Verdict:
     if table == "order_lines":  # for the rules; what was not stated is decided when the row is written
         at = pl.col("ordered_at")
         rows = rows.with_columns(known_at=pl.col("known_at").fill_null(at) if "known_at" in rows.columns else at)
-    return judge(table, rows, door.series(table), door.now, _grid(table, rows, door))
+    return judge(table, rows, door.series(table), door.now, _grid(table, rows, door), door.names)
 
 
 def _grid(table: str, rows: pl.DataFrame, door: Door) -> Grid | None:
-    if table not in ("demand", "covariates"):
+    if table == "overrides" and not door.settings.has("demand"):
+        return Grid.starting_monday(door.settings.demand.frequency)  # the one on which order lines are counted
+    if table not in ("demand", "covariates", "overrides"):
         return None
-    own = table == "demand" or door.periods.is_empty()
+    own = table == "demand" or (table == "covariates" and door.periods.is_empty())
     labels = pl.concat([door.periods, rows["period"]]) if own else door.periods
     if labels.null_count() == len(labels):
         return None

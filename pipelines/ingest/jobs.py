@@ -7,12 +7,11 @@ stop if too much of a file is bad; only then write, the ledger last. Killed at a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import polars as pl
 
-from pipelines.errors import DataError, SourceError
+from pipelines.errors import ConfigError, DataError, SourceError
 from pipelines.ingest import ledger
 from pipelines.ingest.adapters import ADAPTERS
 from pipelines.ingest.intake import DUPLICATE, Door, Intake, Taken, take
@@ -34,9 +33,11 @@ def check(settings: Settings) -> Summary:
     Raises:
         SourceError: A source cannot be read or lacks a column.
         DataError: More of a file is bad than the configuration allows.
+        ConfigError: A column of the hierarchy is nowhere in the sources.
     """
     found = [extract for source in settings.sources for extract in find(source, settings)]
     taken = _take(found, Door(settings, datetime.now(UTC)))
+    _check_hierarchy(settings, taken)
     intakes = [intake for one in taken for intake in one.intakes]
     summary = _summary("check", intakes)
     summary.changed = False
@@ -81,17 +82,16 @@ def ingest(settings: Settings, lake: Lake) -> Summary:
 
 
 def _take(extracts: Sequence[Extract], door: Door) -> list[Taken]:
-    """Read and judge, source by source; demand first, because its periods tell the grid of the covariates."""
+    """Read and judge, source by source: demand first, its periods tell the grid; overrides last, they name series."""
     sources = list({id(extract.source): extract.source for extract in extracts}.values())
     taken = []
     with progress("taking in", len(extracts)) as advance:
-        for source in sorted(sources, key=lambda source: source.table != "demand"):
+        for source in sorted(sources, key=lambda source: (source.table != "demand", source.table == "overrides")):
             mine = [extract for extract in extracts if extract.source is source]
             one = take(source, [(extract, extract.read()) for extract in mine], door)
             for intake in one.intakes:
                 _refuse_if_bad(intake, door.settings.ingest.max_bad_share)
-                if source.table == "demand":
-                    door = replace(door, periods=pl.concat([door.periods, intake.good["period"]]))
+                door = door.knowing(source.table, intake.good)
             taken.append(one)
             advance(len(mine))
     _agree_on_keys(taken, door)
@@ -112,6 +112,27 @@ def _refuse_if_bad(intake: Intake, limit: float) -> None:
         row=first["for_example_row"],
         remedy="mend the file, or the `columns:` of this source; or raise ingest.max_bad_share",
     )
+
+
+def _check_hierarchy(settings: Settings, taken: Sequence[Taken]) -> None:
+    """Levels of the hierarchy are made of what names series, and of what is said of them."""
+    keys = settings.demand.series
+    known = list(keys)
+    for table, own in (("series", keys), ("products", ["product_id"]), ("locations", ["location_id"])):
+        brought = [one.tables[table] for one in taken if table in one.tables]
+        brought += [intake.good for one in taken if one.source.table == table for intake in one.intakes]
+        known += [name for frame in brought if set(own) <= set(keys) for name in frame.columns if name not in known]
+    for level in settings.demand.hierarchy if settings.demand.enabled else ():
+        for name in level:
+            if name not in known:
+                raise ConfigError(
+                    "A column of demand.hierarchy is neither a series key nor an attribute that a source brings of "
+                    "series, products or locations.",
+                    file=settings.file,
+                    column=name,
+                    rule="demand.hierarchy",
+                    remedy=f"use some of: {', '.join(known)}",
+                )
 
 
 def _agree_on_keys(taken: Sequence[Taken], door: Door) -> None:

@@ -8,14 +8,13 @@ of them is completed by the next one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
 
 from features.calendar import Grid
 from features.tables import TABLES
-from pipelines.ingest.intake import Door, Intake, Taken
+from pipelines.ingest.intake import NAMING, Door, Intake, Taken
 from pipelines.ingest.numbering import AGAIN, COUNTED, FILE
 from pipelines.ingest.orders import KEY, STATED, settle
 from pipelines.ingest.sources import ROW
@@ -26,11 +25,15 @@ from pipelines.settings import Settings
 
 
 def door(settings: Settings, lake: Lake, now: datetime) -> Door:
-    """What decides on rows, with what the lake already tells: column types and the periods of demand."""
+    """What decides on rows, with what the lake already tells: column types, periods of demand, names of series."""
     tables: set[str] = {source.table for source in settings.sources if lake.exists(source.table)}
     kept: dict[str, dict[str, pl.DataType]] = {table: dict(lake.scan(table).collect_schema()) for table in tables}
     known = Door(settings, now, kept=kept)
-    return replace(known, periods=lake.read("demand", columns=["period"])["period"]) if "demand" in tables else known
+    for table in NAMING:
+        wanted = [name for name in (*settings.demand.series, "period") if name in kept.get(table, {})]
+        if wanted:
+            known = known.knowing(table, lake.read(table, columns=wanted))
+    return known
 
 
 def land(

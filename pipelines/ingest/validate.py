@@ -1,7 +1,8 @@
 """Good rows and bad rows. Every bad row gets its reasons in plain words, with the column and the value.
 
-The rules are those of the table (`features.tables`) and four that need to know the moment or the whole file: nothing
-happened later than tomorrow, demand is not below zero, a period lies on the shop's grid, a key stands once in a file.
+The rules are those of the table (`features.tables`) and five that need to know the moment, the whole file or the shop:
+nothing happened later than tomorrow, demand is not below zero, a period lies on the shop's grid, an override speaks of
+series there are, a key stands once in a file.
 Where one file gives one key two different sets of values nobody can know which is right: all of them are set aside.
 """
 
@@ -51,7 +52,14 @@ class Verdict:
     reasons: pl.DataFrame
 
 
-def judge(name: str, rows: pl.DataFrame, series: tuple[str, ...], now: datetime, grid: Grid | None = None) -> Verdict:
+def judge(
+    name: str,
+    rows: pl.DataFrame,
+    series: tuple[str, ...],
+    now: datetime,
+    grid: Grid | None = None,
+    names: pl.DataFrame | None = None,
+) -> Verdict:
     """Split typed, canonical rows of one file into good ones and reasons against the others.
 
     Args:
@@ -60,6 +68,7 @@ def judge(name: str, rows: pl.DataFrame, series: tuple[str, ...], now: datetime,
         series: The shop's series columns.
         now: Nothing can have happened later than a day after this (UTC).
         grid: The grid periods must lie on, if the table has periods.
+        names: Keys of the series there are, as text; None or empty where nobody knows.
     """
     table = TABLES[name]
     schema = _schema(table, rows, series)
@@ -69,6 +78,8 @@ def judge(name: str, rows: pl.DataFrame, series: tuple[str, ...], now: datetime,
     details = failure.details()
     reasons = [_reason(schema, details.filter(pl.col(rule) == "invalid"), rule) for rule in failure.counts()]
     reasons += list(_wider_rules(name, rows, now, grid))
+    if name == "overrides" and names is not None and not names.is_empty():
+        reasons.append(_nameless(rows, names))
     broken = pl.concat(reasons).unique(maintain_order=True) if reasons else pl.DataFrame(schema=REASONS)
     return Verdict(good.join(broken, on=ROW, how="anti"), broken)
 
@@ -131,10 +142,25 @@ def _wider_rules(name: str, rows: pl.DataFrame, now: datetime, grid: Grid | None
         yield _against(rows, late, pl.format(f"{column} {{}} lies in the future", _shown(column)))
     if name == "demand":
         yield _against(rows, pl.col("quantity") < 0, pl.format("quantity {} is below 0", _shown("quantity")))
-    if grid is not None and "period" in rows.columns:
-        grids = {"week": f"{grid.anchor:%A}s", "month": f"day {grid.anchor.day} of the month"}
-        words = f"period {{}} is not on the grid of the others ({grids.get(grid.frequency, 'days')})"
-        yield _against(rows, grid.on_grid(pl.col("period")).not_(), pl.format(words, _shown("period")))
+    for period in ("period", "from_period", "to_period"):
+        if grid is not None and period in rows.columns:
+            grids = {"week": f"{grid.anchor:%A}s", "month": f"day {grid.anchor.day} of the month"}
+            words = f"{period} {{}} is not on the grid of the others ({grids.get(grid.frequency, 'days')})"
+            yield _against(rows, grid.on_grid(pl.col(period)).not_(), pl.format(words, _shown(period)))
+
+
+def _nameless(rows: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Overrides of series there are not. A key that is left open speaks of every value."""
+    keys = [key for key in names.columns if key in rows.columns]
+    said = rows.select(ROW, *(pl.col(key).cast(pl.String) for key in keys))
+    found = []
+    for left_open, part in said.group_by([pl.col(key).is_null() for key in keys], maintain_order=True):
+        given = [key for key, is_open in zip(keys, left_open, strict=True) if not is_open]
+        if given:
+            words = pl.concat_str([pl.format(f"{key} {{}}", _shown(key)) for key in given], separator=", ")
+            nobody = part.join(names, on=given, how="anti")
+            found.append(nobody.select(ROW, reason=pl.format("there is no series with {}", words)))
+    return pl.concat(found) if found else pl.DataFrame(schema=REASONS)
 
 
 def _against(rows: pl.DataFrame, broken: pl.Expr, reason: pl.Expr) -> pl.DataFrame:

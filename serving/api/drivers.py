@@ -8,11 +8,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from features.tables import DRIVERS
-from serving.answers import MOST_LETTERS, Page, answer, csv, matching, page, wants_csv
+from serving.answers import Page, found, listed
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs
-from serving.problems import Problem, responses
+from serving.problems import responses
 from serving.store import Held
+
+_TABLE = "forecast_drivers"
 
 
 class Explanation(BaseModel):
@@ -58,31 +60,18 @@ def routes(series: list[str]) -> APIRouter:
         """
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
-        rows = _rows(held, {column: given[column] for column in series}, given["lang"])
-        if wants_csv(request, given["format"]):
-            return csv(held, rows, "drivers")
-        items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
-        items = items.select(
-            *series, "issued_on", "period", "mean", pl.struct(DRIVERS).alias("drivers"), "words", "model_version"
-        )
-        return answer(
-            request,
-            held,
-            paging | {"items": items.to_dicts()},
-            as_of=held.only("forecast_drivers", "issued_on"),
-            model_version=held.only("forecast_drivers", "model_version"),
-        )
+        chosen = {column: given[column] for column in series}
+        rows = found(held.table(_TABLE), chosen, "No drivers are stored for {}: only the largest series have them.")
+        rows = rows.sort(*series, "period").with_columns(words=f"words_{given['lang']}").drop("words_en", "words_zh")
+        return listed(request, held, _TABLE, rows, given, "drivers", _together)
 
     return router
 
 
-def _rows(held: Held, chosen: dict[str, list[str]], language: str) -> pl.DataFrame:
-    rows = matching(held.table("forecast_drivers"), chosen)
-    if rows.is_empty() and any(chosen.values()):
-        named = ", ".join(f"{column} {'|'.join(values)[:MOST_LETTERS]}" for column, values in chosen.items() if values)
-        raise Problem("not-found", f"No drivers are stored for {named}: only the largest series have them.")
-    words = pl.col(f"words_{language}").alias("words")
-    return rows.sort(*held.series, "period").with_columns(words).drop("words_en", "words_zh")
+def _together(rows: pl.DataFrame) -> pl.DataFrame:
+    """The drivers of each row in one field."""
+    drivers = [name for name in DRIVERS if name in rows.columns]  # a release made before knows fewer
+    return rows.with_columns(drivers=pl.struct(drivers)).drop(drivers)
 
 
 def _example_csv(series: list[str]) -> str:
@@ -92,12 +81,12 @@ def _example_csv(series: list[str]) -> str:
 
 
 def _example(series: list[str]) -> dict[str, Any]:
-    moved = {"season": 61.3, "trend": -14.9, "promotion": 0.0, "calendar": -3.9, "stock_outs": 0.0, "correction": 0.0}
+    moved = {"season": 61.3, "trend": -14.9, "calendar": -3.9}
     item = example_keys(series) | {
         "issued_on": "2011-12-05",
         "period": "2011-12-05",
         "mean": 412.6,
-        "drivers": {"level": 370.1} | moved,
+        "drivers": dict.fromkeys(DRIVERS, 0.0) | {"level": 370.1} | moved,
         "words": "413 units: usual level 370; +61 from the season",
         "model_version": "3",
     }

@@ -3,11 +3,10 @@
 from datetime import date
 from typing import Annotated, Any
 
-import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from serving.answers import MOST_LETTERS, Page, answer, csv, matching, page, wants_csv
+from serving.answers import Page, answer, csv, found, listed, page, wants_csv
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs
 from serving.problems import Problem, responses
@@ -84,11 +83,12 @@ def routes(series: list[str]) -> APIRouter:
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in series}
+        nothing = "There is no forecast for {}."
         if wants_csv(request, given["format"]):
-            return csv(held, _rows(held.table("forecasts"), chosen), "forecasts")
+            return csv(held, found(held.table("forecasts"), chosen, nothing), "forecasts")
         if held.forecasts is None:
             raise Problem("not-in-this-shop", "This shop has no forecasts.")
-        rows = _rows(held.forecasts, chosen)
+        rows = found(held.forecasts, chosen, nothing)
         items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
         return answer(
             request,
@@ -113,29 +113,11 @@ def routes(series: list[str]) -> APIRouter:
         """
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
-        rows = _rows(
-            held.table("forecast_changes"), {column: given[column] for column in series}, "change of a forecast"
-        )
-        if wants_csv(request, given["format"]):
-            return csv(held, rows, "forecast-changes")
-        items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
-        return answer(
-            request,
-            held,
-            paging | {"items": items.to_dicts()},
-            as_of=held.only("forecast_changes", "issued_on"),
-            model_version=held.only("forecast_changes", "model_version"),
-        )
+        chosen = {column: given[column] for column in series}
+        rows = found(held.table("forecast_changes"), chosen, "There is no change of a forecast for {}.")
+        return listed(request, held, "forecast_changes", rows, given, "forecast-changes")
 
     return router
-
-
-def _rows(forecasts: pl.DataFrame, chosen: dict[str, list[str]], what: str = "forecast") -> pl.DataFrame:
-    rows = matching(forecasts, chosen)
-    if rows.is_empty() and any(chosen.values()):
-        named = ", ".join(f"{column} {'|'.join(values)[:MOST_LETTERS]}" for column, values in chosen.items() if values)
-        raise Problem("not-found", f"There is no {what} for {named}.")
-    return rows
 
 
 def _example_csv(series: list[str]) -> str:

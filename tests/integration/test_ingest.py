@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipelines.demand.planning import override_withdraw
-from pipelines.errors import DataError, SourceError
+from pipelines.errors import ConfigError, DataError, SourceError
 from pipelines.ingest import jobs
 from pipelines.lake import Lake
 from pipelines.settings import Settings, load_settings
@@ -403,6 +403,56 @@ def test_overrides_may_come_as_a_file_and_leave_keys_open(tmp_path: Path) -> Non
     reasons = lake.read("quarantine").sort("source_row")["rules"].to_list()
     expected = ["why is missing", "is after to_period", "only an 'add' may be", "none of set, add", "in the future"]
     assert all(words in reason for words, reason in zip(expected, reasons, strict=True)), reasons
+
+
+@pytest.mark.parametrize("brings", ["demand", "order_lines"])
+def test_overrides_of_what_there_is_not_wait_in_quarantine(tmp_path: Path, brings: str) -> None:
+    """Off the grid, or about a series nobody knows: they wait until it is there."""
+    weeks = [f"A,{item},2024-01-0{day},1" for item in (1, 2) for day in (1, 8)]
+    (tmp_path / "demand.csv").write_text("\n".join(["store,item_id,period,quantity", *weeks]) + "\n")
+    lines = [f"{n},1,2024-01-0{n},1,A,{n},1" for n in (1, 2)]
+    (tmp_path / "order_lines.csv").write_text(
+        "\n".join(["order_id,line_no,ordered_at,quantity,store,item_id,unit_price", *lines]) + "\n"
+    )
+    rows = ["A,,2024-01-15,2024-01-15", "A,2,2024-01-15,2024-01-16", "B,2,2024-01-15,2024-01-15"]
+    rows += [",9,2024-01-15,2024-01-15", "A,3,2024-01-15,2024-01-15", "A,1,2024-01-15,2024-01-15"]
+    head = "override_id,at,who,why,kind,value,store,item_id,from_period,to_period"
+    told = [f"{n},2024-01-02 09:00,anna,fair,add,1,{row}" for n, row in enumerate(rows, 1)]
+    (tmp_path / "overrides.csv").write_text("\n".join([head, *told]) + "\n")
+    # overrides come first in the file, and are judged by what the others bring
+    sources = [{"table": name, "format": "csv", "path": f"{name}.csv"} for name in ("overrides", brings)]
+    plan = {"series": ["store", "item_id"]}
+    settings, lake = shop(tmp_path, *sources, demand=plan, ingest={"max_bad_share": 0.9})
+    jobs.ingest(settings, lake)
+    assert lake.read("overrides")["override_id"].sort().to_list() == ["1", "6"]
+    reasons = lake.read("quarantine").sort("source_row")["rules"].to_list()
+    assert reasons == [
+        "to_period 2024-01-16 is not on the grid of the others (Mondays)",
+        "there is no series with store B, item_id 2",
+        "there is no series with item_id 9",
+        "there is no series with store A, item_id 3",
+    ]
+    launches = {"table": "series", "format": "csv", "path": "series.csv"}
+    (tmp_path / "series.csv").write_text("store,item_id,launched_on\nA,3,2024-01-15\n")
+    settings, lake = shop(tmp_path, *sources, launches, demand=plan, ingest={"max_bad_share": 0.9})
+    jobs.ingest(settings, lake)
+    jobs.quarantine_replay(settings, lake)
+    assert lake.read("overrides")["override_id"].sort().to_list() == ["1", "5", "6"]
+
+
+def test_checking_finds_levels_of_a_hierarchy_that_nobody_brings(tmp_path: Path) -> None:
+    orders(tmp_path, "orders1.csv", "a,1,2024-01-01,ann,cup,1,1")
+    (tmp_path / "products.csv").write_text("product_id,category\ncup,kitchen\n")
+    products = {"table": "products", "format": "csv", "path": "products.csv"}
+    for level, good in ((["category"], True), (["product_id"], True), (["category", "region"], False)):
+        settings, _ = shop(tmp_path, ORDERS, products, demand={"hierarchy": [level]})
+        if good:
+            jobs.check(settings)
+            continue
+        with pytest.raises(ConfigError, match=r"(?s)demand\.hierarchy.*region.*product_id.*category"):
+            jobs.check(settings)
+    settings, _ = shop(tmp_path, ORDERS, products, demand={"hierarchy": [["region"]], "enabled": False})
+    jobs.check(settings)
 
 
 def test_a_withdrawn_override_stays_so_when_its_file_grows(tmp_path: Path) -> None:

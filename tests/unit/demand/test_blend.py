@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipelines.demand import local
 from pipelines.demand.blend import Blend, members_of
 from pipelines.demand.origins import Origins
+from pipelines.demand.recursive import RECURSIVE
 from pipelines.demand.statistical import STATISTICAL
 from pipelines.settings import Member
 from tests.made_panel import panel_of, tables
@@ -80,4 +81,4 @@ def test_members_that_are_asked_for_stand_beside_the_rows_in_units_of_scale(tmp_
 def test_only_members_that_exist_can_be_asked_for(tmp_path: Path):
     with pytest.raises(ValidationError):
         settings_for(tmp_path, members=["prophet"])
-    assert set(Member.__args__) == (set(local.LOCALS) - {"level_shape"}) | set(STATISTICAL)
+    assert set(Member.__args__) == (set(local.LOCALS) - {"level_shape"}) | set(STATISTICAL) | {RECURSIVE}

@@ -49,6 +49,21 @@ def test_a_figure_comes_with_its_mean_and_standard_error_over_cutoffs(long: pl.D
     assert value(found, "wape", cut="standard_error") == pytest.approx(abs(cuts[0] - cuts[1]) / 2), "s / √2 of two"
 
 
+def test_money_is_lost_at_what_units_cost(panel: Panel, long: pl.DataFrame, found: pl.DataFrame):
+    """Each error at the mean price of its series over the year up to the cutoff, worked out from the panel by hand."""
+    losses = []
+    for cutoff in sorted(long["cutoff"].unique()):
+        own = long.filter(pl.col("actual").is_not_nan(), model="demand", cutoff=cutoff)
+        until = cutoff - panel.first + 1
+        year = panel.observed["price"][:, max(0, until - 52) : until].astype(float)
+        price = np.array([np.nanmean(year[series]) if (year[series] > 0).any() else 0.0 for series in own["series"]])
+        error = (own["p50"] - own["actual"]).abs().to_numpy()
+        losses.append((error * price).sum() / (own["actual"].to_numpy() * price).sum())
+        assert value(found, "wape_of_money", cut=cutoff) == pytest.approx(losses[-1], rel=1e-5)
+    assert value(found, "wape_of_money") == pytest.approx(sum(losses) / 2, rel=1e-5)
+    assert value(found, "wape_of_money") != pytest.approx(value(found, "wape"), rel=1e-3)
+
+
 def test_one_cutoff_has_no_standard_error(panel: Panel, long: pl.DataFrame):
     last = long.filter(cutoff=long["cutoff"].max())
     assert value(evaluate(last, QUANTILES, panel), "wape", cut="standard_error") is None

@@ -6,6 +6,7 @@ import itertools
 import math
 import shutil
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from features.demand import Vocabulary, features_of, rows_at
 from features.tables import DRIVERS, TABLES
 from pipelines.demand import jobs
 from pipelines.demand.boosting import Boosting
-from pipelines.demand.explanation import GROUPS, contributions, drivers, group_of, in_words, settled
+from pipelines.demand.explanation import GROUPS, MODELLED, contributions, drivers, group_of, in_words, settled
 from pipelines.demand.inputs import open_panel
 from pipelines.demand.origins import Origins
 from pipelines.errors import ConfigError
@@ -151,7 +152,7 @@ def test_units_are_what_shapley_gives_when_every_driver_comes_in_many_small_step
 def test_drivers_add_up_whatever_was_done_to_the_mean_after_the_trees(tiny: SimpleNamespace, factor: float):
     own = tiny.trees.mean.predict(tiny.rows.select(TINY).to_numpy()) * tiny.rows["scale"].to_numpy()
     units = drivers(tiny.trees, tiny.rows, own * factor)
-    assert units.columns == list(DRIVERS)
+    assert units.columns == list(MODELLED)
     size = np.abs(units.to_numpy()).max(axis=1)
     np.testing.assert_array_less(np.abs(units.sum_horizontal().to_numpy() - own * factor), 1e-11 * (1 + size))
     assert (units["level"] > 0).all()
@@ -161,7 +162,7 @@ def test_drivers_add_up_whatever_was_done_to_the_mean_after_the_trees(tiny: Simp
         np.testing.assert_array_equal(np.sign(units["correction"]), math.copysign(1, math.log(factor)))
     else:
         np.testing.assert_allclose(units["correction"], -units["level"])
-        np.testing.assert_allclose(units.select(DRIVERS[1:-1]).to_numpy(), 0)
+        np.testing.assert_allclose(units.select(GROUPS[1:]).to_numpy(), 0)
 
 
 def test_the_level_is_one_for_all_target_periods_of_a_series(tiny: SimpleNamespace):
@@ -276,6 +277,37 @@ def test_any_series_is_explained_on_request_as_it_would_be_stored(scored: Simple
             explain(series)
     with pytest.raises(ConfigError, match="4 periods ahead, not 5"):
         explain({"item": "1"}, horizon=5)
+
+
+def test_launches_ends_and_planners_are_drivers_of_their_own(scored: SimpleNamespace, tmp_path: Path):
+    """An article that ends after two weeks, of which planners expect thrice as much: the model's own drivers stay."""
+    lake = Lake(str(shutil.copytree(scored.lake.url, tmp_path / "lake")))
+    stored = lake.read("forecast_drivers").sort("item", "period")
+    one = {"store": stored["store"][0], "item": stored["item"][0]}
+    weeks = stored.filter(item=one["item"])["period"]
+    lake.replace("series", pl.DataFrame([one | {"discontinued_on": weeks[2] - timedelta(days=1)}]))
+    schema = {"store": pl.String, "item": pl.Int64, **TABLES["overrides"].schema.create_empty().schema}
+    told = {"override_id": "1", "at": datetime.now(UTC), "who": "anna", "why": "fair", "kind": "multiply", "value": 3.0}
+    span = {"from_period": weeks[0], "to_period": weeks[3], "withdrawn_at": None}
+    lake.replace("overrides", pl.DataFrame([one | told | span], schema=schema))
+    named = {key: str(value) for key, value in one.items()}
+    found = jobs.explain(scored.settings, lake, scored.tracker, named).tables["drivers"]
+    before = stored.filter(item=one["item"])
+    assert_frame_equal(found.select(MODELLED), before.select(MODELLED), check_exact=True)
+    expected = before["mean"].to_list()
+    assert found["mean"].to_list() == pytest.approx([3 * expected[0], 3 * expected[1], 0, 0])
+    assert found["override"].to_list() == pytest.approx([2 * expected[0], 2 * expected[1], 0, 0])
+    assert found["lifecycle"].to_list() == pytest.approx([0, 0, -expected[2], -expected[3]])
+    assert ["from planners" in words for words in found["words_en"]] == [True, True, False, False]
+    assert ["from its launch or end" in words for words in found["words_en"]] == [False, False, True, True]
+    assert "计划员调整" in found["words_zh"][0]
+    assert "上市或退市" in found["words_zh"][2]
+    early = jobs.explain(scored.settings, lake, scored.tracker, named, cutoff=WEEKS.name(START + 106))
+    assert early.tables["drivers"].filter(pl.col("period") == weeks[0])["override"].to_list() == [0.0], "not said yet"
+    jobs.score(scored.settings, lake, scored.tracker)
+    again = lake.read("forecast_drivers").filter(item=one["item"]).sort("period")
+    TABLES["forecast_drivers"].schema_with(dict(again.schema), ("store", "item")).validate(again)
+    assert_frame_equal(again.select(found.columns), found)
 
 
 def test_drivers_at_a_cutoff_do_not_see_what_comes_after_it(scored: SimpleNamespace, tmp_path: Path):

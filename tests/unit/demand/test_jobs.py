@@ -14,8 +14,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.tables import TABLES
-from pipelines.demand import jobs
+from pipelines.demand import jobs, promotion
 from pipelines.demand.model import DemandModel
+from pipelines.demand.promotion import is_promoted
 from pipelines.errors import ConfigError, DataError, NotEnoughDataError, TrackingError
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -158,9 +159,22 @@ def test_a_model_survives_its_folder(trained: SimpleNamespace, tmp_path: Path):
 def test_a_worse_model_than_a_baseline_does_not_replace_the_champion(trained: SimpleNamespace):
     overall = pl.DataFrame({"model": ["demand", "tsb"], "metric": ["wape"] * 2, "value": [0.9, 0.5]})
     summary = Summary("train demand")
-    assert not jobs._is_promoted(True, overall, summary)
+    assert not is_promoted(True, overall, summary, "wape")
     assert summary.figures["promoted"] is False
     assert "previous champion stays" in summary.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("optimise_for", "metric"), {"wape": "wape", "rmsse": "rmsse", "mase": "mase", "money": "wape_of_money"}.items()
+)
+def test_a_model_is_promoted_by_what_the_shop_optimises_for(trained: SimpleNamespace, optimise_for: str, metric: str):
+    """Worse than a baseline in one loss, better in all others: only who optimises for that one keeps the old."""
+    real = trained.lake.read("evaluation").filter(slice="all", cut="mean")
+    for worse in ("wape", "rmsse", "mase", "wape_of_money"):
+        told = pl.when(metric=worse, model="demand").then(99.0).otherwise("value").alias("value")
+        summary = Summary("train demand")
+        assert is_promoted(True, real.with_columns(told), summary, optimise_for) == (worse != metric)
+    assert is_promoted(True, real, summary, optimise_for)
 
 
 def test_forecast_does_not_see_what_comes_after_the_cutoff(shop: MadeShop):
@@ -260,6 +274,21 @@ def test_a_shop_of_one_short_series_still_gets_a_forecast(tmp_path: Path, period
     np.testing.assert_allclose(found["p50"], quantity, atol=0.5)
 
 
+def test_intervals_that_no_past_origin_calibrated_are_told(trained: SimpleNamespace, tmp_path: Path):
+    settings = settings_for(tmp_path, series=["store"])
+    lake, tracker = Lake(settings.lake_url), Kept(tmp_path / "kept")
+    period = [WEEKS.name(START + i) for i in range(6)]
+    lake.replace("demand", pl.DataFrame({"store": "S", "period": period, "quantity": [3.0, 5, 4, 6, 2, 4]}))
+    summaries = [jobs.train(settings, lake, tracker), jobs.score(settings, lake, tracker)]
+    summaries.append(jobs.forecast(settings, lake, out=tmp_path / "f.parquet"))
+    assert summaries[0].figures["calibrated_on_origins"] == 0
+    for summary in summaries:
+        assert any("calibrated within the sample" in note for note in summary.notes), summary.job
+    assert trained.summary.figures["calibrated_on_origins"] > 0
+    for summary in (trained.summary, trained.again):
+        assert not any("within the sample" in note for note in summary.notes)
+
+
 def test_what_cannot_be_done_is_said(shop: MadeShop, tmp_path: Path):
     with pytest.raises(TrackingError, match="no champion"):
         jobs.score(shop.settings, shop.lake, Kept(tmp_path / "kept"))
@@ -345,12 +374,12 @@ def test_evaluation_tells_of_the_champion_only(tmp_path: Path, monkeypatch: pyte
     jobs.build_features(settings, lake)
     jobs.train(settings, lake, tracker)
     served = lake.read("evaluation")
-    monkeypatch.setattr(jobs, "BASELINES", ())
+    monkeypatch.setattr(promotion, "BASELINES", ())
     jobs.train(settings, lake, tracker)
     assert tracker.promoted == "2"
     version = lake.version("evaluation")
-    monkeypatch.setattr(jobs, "BASELINES", ("tsb",))
-    monkeypatch.setattr(jobs, "_is_promoted", lambda *given: False)
+    monkeypatch.setattr(promotion, "BASELINES", ("tsb",))
+    monkeypatch.setattr(jobs, "is_promoted", lambda *given: False)
     jobs.train(settings, lake, tracker)
     assert tracker.promoted == "2"
     assert lake.version("evaluation") == version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,14 @@ def test_thinning_takes_an_even_share_of_every_horizon_and_series():
     assert (_draws(_numbered(keys[100:]), 3, 7) == _draws(_numbered(keys), 8, 7)[100:, :3]).all(), (
         "by name, not by place"
     )
+
+
+def test_what_a_series_draws_hangs_on_its_name_and_on_no_library():
+    """Pinned: another number here thins other rows, and every forecast moves."""
+    keys = pl.DataFrame({"store": ["S1", "S1", "ß"], "item": [7, None, 7]})
+    digests = [hashlib.blake2b(name, digest_size=8).digest() for name in (b"S1\x007", b"S1", "ß\x007".encode())]
+    assert _numbered(keys).tolist() == [int.from_bytes(digest, "little") for digest in digests]
+    assert _numbered(keys)[0] == 712975558616430865
 
 
 def test_what_is_optimised_for_decides_what_a_row_weighs(tmp_path: Path):

@@ -32,6 +32,7 @@ def issue() -> tuple[pl.DataFrame, pl.DataFrame]:
     forecasts = forecasts.with_columns(
         *((pl.col("mean") * share).alias(name) for name, share in fan.items()),
         p_zero=pl.when(pl.col("mean") > 0).then(0.0).otherwise(1.0),
+        life=1.0,
     )
     narrowing = pl.col("periods").cast(pl.Float64).sqrt()
     return forecasts, sums.with_columns(
@@ -94,6 +95,23 @@ def test_where_nothing_is_expected_a_total_is_spread_evenly() -> None:
     assert means(moved, "A", 1) == means(moved, "A", 2) == [6.0] * 4
 
 
+def test_an_override_never_lands_outside_the_life_of_a_series() -> None:
+    """A1 ends after two weeks: of a total for store A the other gets all, and what is said of A1 alone is idle."""
+    forecasts, sums = issue()
+    ended = (pl.col("store") == "A") & (pl.col("item") == 1) & (pl.col("horizon") > 2)
+    forecasts = forecasts.with_columns(life=pl.when(ended).then(0.0).otherwise(1.0))
+    forecasts = forecasts.with_columns(
+        pl.when(ended).then(0.0).otherwise(pl.col(name)).alias(name) for name in ("mean", *LEVELS)
+    )
+    nothing = {"kind": "multiply", "value": 0.0, "store": "A"}
+    moved, _ = apply(forecasts, sums, said(nothing, {"kind": "set", "value": 12.0, "store": "A"}), NOW, KEYS)
+    assert means(moved, "A", 1) == [6, 6, 0, 0]
+    assert means(moved, "A", 2) == [6, 6, 12, 12]
+    alone, _ = apply(forecasts, sums, said({"kind": "set", "value": 9.0, "store": "A", "item": 1}), NOW, KEYS)
+    assert means(alone, "A", 1)[:2] == [9, 9]
+    assert alone.filter(ended)["override_id"].to_list() == [None, None]
+
+
 def test_overrides_apply_in_the_order_they_were_said() -> None:
     one = {"store": "B", "item": 1, "to_period": WEEK[0]}
     ten, double = one | {"kind": "set", "value": 10.0}, one | {"kind": "multiply", "value": 2.0}
@@ -123,7 +141,11 @@ def test_quantiles_move_with_their_mean_and_so_do_sums() -> None:
     assert_frame_equal(moved.filter(~touched).select(forecasts.columns), forecasts.filter(~touched), check_exact=True)
     one, before = (frame.filter(store="A", item=1).sort("periods") for frame in (summed, sums))
     assert one["mean"].to_list() == [30, 60, 80, 100]
-    np.testing.assert_allclose(one["p90"] / before["p90"], one["mean"] / before["mean"])
+    for name in LEVELS:
+        away = [forecasts.filter(store="A", item=1)[name] - forecasts.filter(store="A", item=1)["mean"]]
+        away.append(moved.filter(store="A", item=1)[name] - moved.filter(store="A", item=1)["mean"])
+        was, now = (np.sqrt(np.cumsum(one_by_one.to_numpy() ** 2)) for one_by_one in away)
+        np.testing.assert_allclose((one[name] - one["mean"]) / (before[name] - before["mean"]), now / was)
     assert_frame_equal(summed.filter(store="B"), sums.filter(store="B"), check_exact=True)
 
 

@@ -6,12 +6,13 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
 from polars.testing import assert_frame_equal
 
-from features.tables import TABLES
+from features.tables import TABLES, quantile_of
 from pipelines.cli import main
 from pipelines.demand import jobs, planning
 from pipelines.errors import ConfigError, NotEnoughDataError
@@ -97,6 +98,47 @@ def test_scoring_applies_what_is_known_and_takes_it_back(made: tuple[MadeShop, S
     assert shop.lake.read("overrides").height == 2, "what was said stays on record"
 
 
+@pytest.mark.parametrize("factor", [0.2, 1.5, 10.0])
+def test_a_total_that_is_set_holds_over_the_lead_time_too(made: tuple[MadeShop, Settings, Kept], factor: float) -> None:
+    """Sums of the means; and sums as wide, beside independent draws of their periods, as the model's own were."""
+    shop, settings, tracker = made
+    jobs.score(settings, shop.lake, tracker)
+    plain, plain_sums = issued(shop.lake), issued(shop.lake, "lead_time_demand")
+    total = factor * plain.filter(item=3, horizon=2)["mean"].item()
+    said = {"set": total, "add": None, "multiply": None}
+    say(settings, shop.lake, "item=3", from_period=WEEKS.name(LAST + 2), said=said)
+    jobs.score(settings, shop.lake, tracker)
+    forecasts, sums = issued(shop.lake), issued(shop.lake, "lead_time_demand")
+    means = forecasts.with_columns(total=pl.col("mean").cum_sum().over(KEYS))["total"]
+    assert sums["mean"].to_list() == pytest.approx(means.to_list())
+    assert forecasts.filter(item=3, horizon=2)["mean"].item() == pytest.approx(total)
+    untouched = (pl.col("item") != 3) | (pl.col("periods") == 1)
+    assert_frame_equal(sums.filter(untouched), plain_sums.filter(untouched), check_exact=True)
+    levels = [name for name in sums.columns if quantile_of(name) is not None]
+
+    def too_wide(forecasts: pl.DataFrame, sums: pl.DataFrame) -> float:
+        fan, rng = forecasts.filter(item=3).select(levels).to_numpy(), np.random.default_rng(1)
+        drawn = sum(np.interp(rng.random(20_000), [quantile_of(name) for name in levels], row) for row in fan)
+        own = sums.filter(item=3, periods=4).row(0, named=True)
+        return (own["p90"] - own["p10"]) / float(np.quantile(drawn, 0.9) - np.quantile(drawn, 0.1))
+
+    assert too_wide(forecasts, sums) == pytest.approx(too_wide(plain, plain_sums), rel=0.25)
+
+
+def test_planners_speak_of_a_series_before_its_launch(made: tuple[MadeShop, Settings, Kept]) -> None:
+    shop, settings, tracker = made
+    rows = {"store": ["S9", "S8"], "item": [77, 78], "launched_on": [NEXT, NEXT - timedelta(days=1)]}
+    shop.lake.replace("series", pl.DataFrame(rows))
+    with pytest.raises(ConfigError, match="no series item=78"):
+        say(settings, shop.lake, "item=78")  # launched, and never sold: nothing is forecast of it
+    said = {"set": 12.0, "add": None, "multiply": None}
+    summary = planning.override_add(settings, shop.lake, series=["store=S9", "item=77"], **CAMPAIGN | {"said": said})
+    assert summary.figures["series"] == 1
+    jobs.score(settings, shop.lake, tracker)
+    assert issued(shop.lake).filter(item=77)["mean"][:2].to_list() == [12.0, 12.0]
+    assert issued(shop.lake).filter(item=78).is_empty()
+
+
 def test_late_actuals_revise_demand_and_no_issue(made: tuple[MadeShop, Settings, Kept]) -> None:
     shop, settings, tracker = made
     whole = shop.lake.read("demand")
@@ -174,7 +216,7 @@ def test_what_is_ordered_follows_what_planners_say(tmp_path: Path) -> None:
         (["colour=red"], {}, "'colour' does not name series"),
         (["item=99"], {}, "no series item=99"),
         (["store=S1", "item=2"], {}, "no series store=S1, item=2"),
-        (["item"], {}, "'item' names no series"),
+        (["item"], {}, "'item' is no KEY=VALUE"),
         (["item=1", "item=2"], {}, "given twice"),
         ([], {"from_period": NEXT + timedelta(days=1)}, "not on the week grid"),
         ([], {"to_period": NEXT - timedelta(weeks=1)}, "is after"),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from pipelines.demand import jobs, origins, tuning
+from pipelines.demand import jobs, origins, trials, tuning
 from pipelines.demand.inputs import open_panel
 from pipelines.demand.origins import Origins
 from pipelines.demand.tuning import Trial, Tuning, as_metric, as_yaml, search
@@ -42,7 +42,7 @@ def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_trials_are_nested_runs_and_the_result_is_a_block_that_can_be_pasted(small: MadeShop):
     tracker = Tracker(small.settings)
     before = small.lake.versions(["demand", "covariates", "forecasts", "evaluation"])
-    summary = jobs.tune(small.settings, small.lake, tracker, trials=3, origins=2, metric="wape")
+    summary = trials.tune(small.settings, small.lake, tracker, trials=3, origins=2, metric="wape")
     assert small.lake.versions(["demand", "covariates", "forecasts", "evaluation"]) == before
     client = MlflowClient(tracker.uri)
     experiment = client.get_experiment_by_name("made").experiment_id

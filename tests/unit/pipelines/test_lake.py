@@ -112,6 +112,19 @@ def test_a_newer_layout_is_refused(lake):
         lake.migrate()
 
 
+def test_drivers_of_older_issues_still_add_up_after_their_migration():
+    (step,) = migrations.MIGRATIONS["forecast_drivers"]
+    parts = {name: [1.0] for name in tables.DRIVERS[:-2]}
+    day, words = [date(2024, 1, 1)], {"words_en": "w", "words_zh": "w", "model_version": "1"}
+    old = pl.DataFrame({"issued_on": day, "period": day, "mean": [float(len(parts))]} | parts).with_columns(
+        pl.lit(text).alias(name) for name, text in words.items()
+    )
+    once = step(old.lazy()).collect()
+    schema = tables.TABLES["forecast_drivers"].schema
+    schema.validate(once.select(schema.column_names()))
+    assert step(once.lazy()).collect().equals(once), "twice is as once"
+
+
 def test_forecasts_from_before_planners_were_heard_get_room_for_what_they_say(lake):
     old = pl.LazyFrame({"item": ["a"], "mean": [1.0]})
     (step,) = migrations.MIGRATIONS["forecasts"]

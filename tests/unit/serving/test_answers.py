@@ -23,6 +23,7 @@ ANSWERS = [
     "/v1/forecasts",
     "/v1/forecasts/drivers",
     "/v1/forecasts/changes",
+    "/v1/forecasts/totals",
     "/v1/customers/12346",
     "/v1/segments",
     "/v1/segments/champions/customers",
@@ -94,11 +95,26 @@ def test_changes_of_forecasts_come_largest_first_and_by_series(client: TestClien
     assert client.get("/v1/forecasts/changes", params={"product_id": "none"}).status_code == 404
 
 
+def test_totals_are_those_of_the_table_by_level_and_group(client: TestClient) -> None:
+    means = (
+        made_tables()["forecasts"].filter(pl.col("product_id") < PRODUCTS[20]).group_by("period").agg(pl.sum("mean"))
+    )
+    items = client.get("/v1/forecasts/totals", params={"level": "region", "group": "EU"}).json()["items"]
+    assert [item["mean"] for item in items] == pytest.approx(means.sort("period")["mean"].to_list())
+    assert {(item["level"], item["group"], item["series"]) for item in items} == {("region", "EU", 20)}
+    assert client.get("/v1/forecasts/totals").json()["total"] == 16
+    assert client.get("/v1/forecasts/totals", params={"group": "Mars"}).status_code == 404
+    assert client.get("/v1/forecasts/totals", params={"product_id": PRODUCTS[7]}).status_code == 422
+    rows = pl.read_csv(client.get("/v1/forecasts/totals?format=csv").content)
+    assert rows.filter(group="EU")["mean"].to_list() == pytest.approx(means.sort("period")["mean"].to_list())
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/v1/forecasts",
         "/v1/forecasts/drivers",
+        "/v1/forecasts/totals",
         "/v1/churn",
         "/v1/replenishment",
         "/v1/segments/others/customers",

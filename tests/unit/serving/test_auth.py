@@ -22,6 +22,7 @@ PERMISSIONS: dict[str, str | None] = {
     "/v1/forecasts": "forecasts:read",
     "/v1/forecasts/drivers": "forecasts:read",
     "/v1/forecasts/changes": "forecasts:read",
+    "/v1/forecasts/totals": "forecasts:read",
     "/v1/customers/{customer_id}": "customers:read",
     "/v1/segments": "customers:read",
     "/v1/segments/{segment_id}/customers": "customers:read",
@@ -52,6 +53,7 @@ EXPORTS = {
     "/v1/forecasts?format=csv": "forecasts:read",
     "/v1/forecasts/drivers?format=csv": "forecasts:read",
     "/v1/forecasts/changes?format=csv": "forecasts:read",
+    "/v1/forecasts/totals?format=csv": "forecasts:read",
     "/v1/replenishment?format=csv": "replenishment:read",
 }
 
