@@ -18,8 +18,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.customers import boosting
-from pipelines.customers.btyd import BetaGeometric, GammaGamma, fit_gamma_gamma
+from pipelines.customers.btyd import BetaGeometric
 from pipelines.customers.moments import Past, ages, keyed, with_btyd
+from pipelines.customers.spending import GammaGamma, fit_gamma_gamma
 
 if TYPE_CHECKING:
     import lightgbm as lgb
