@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import betainc, betaln, digamma, expit, gammaln, hyp2f1, log_expit
+from scipy.special import betainc, betaln, digamma, expit, gammaln, hyp2f1
 
 from pipelines.customers.histories import Histories
-from pipelines.customers.likelihood import Floats, named
+from pipelines.customers.likelihood import Floats, either, named
 
 _STARTS = ((0.3, 0.3, 0.3, 0.6), (1.5, 1.5, 1.5, 3.0))  # times in units of the greatest age
 
@@ -64,8 +64,8 @@ class BetaGeometric:
         """Log-likelihood of each customer (Fader, Hardie & Lee 2005, equation 6)."""
         counts, place = np.unique(x, return_inverse=True)
         shared = _by_count(self.r, self.alpha, self.a, self.b, counts, self.modified)[place]
-        gone = self._log_odds_gone(x, recency, age)
-        likelihood: Floats = shared - (self.r + x) * np.log(self.alpha + age) - log_expit(-gone)
+        _, both = either(self._log_odds_gone(x, recency, age))
+        likelihood: Floats = shared - (self.r + x) * np.log(self.alpha + age) + both
         return likelihood
 
     def p_alive(self, x: Floats, recency: Floats, age: Floats) -> Floats:
@@ -205,11 +205,12 @@ def _loss(logs: Floats, *, histories: Histories, modified: bool) -> tuple[float,
     log_end, log_last = np.log(at_end), np.log(at_last)
     coin = np.where(k > 0, np.log(a) - np.log(np.maximum(b + k - 1, 1e-300)), -np.inf)
     odds = coin[histories.place] + (r + x) * (log_end - log_last)
-    gone = weight * expit(odds)
+    share, both = either(odds)
+    gone = weight * share
     alive = weight - gone
     gone_by_count = np.bincount(histories.place, gone)
     shared = sharing @ _by_count(r, alpha, a, b, counts, modified)
-    likelihood = shared - (weight * ((r + x) * log_end + log_expit(-odds))).sum()
+    likelihood = shared - (weight * ((r + x) * log_end - both)).sum()
     rates = sharing @ (digamma(r + counts) - digamma(r) + np.log(alpha))
     by_r = rates - (alive * log_end + gone * log_last).sum()
     by_alpha = sharing.sum() * r / alpha - ((r + x) * (alive / at_end + gone / at_last)).sum()

@@ -19,7 +19,8 @@ from pipelines.customers.record import too_little
 
 HistoriesLoss = Callable[..., tuple[float, Floats]]
 
-DRAFT = 50_000  # customers of the first descents
+DRAFT = 5_000  # customers of the first descents, at the least
+SHARE = 20  # one in so many beyond
 _FEWEST = 10
 
 
@@ -72,10 +73,11 @@ class Histories:
                 rule="at least ten customers, one of them with two purchase days",
                 remedy="bring a longer record of orders",
             )
-        cells = known.group_by("x", "recency", "age").agg(customers=pl.len()).sort("x", "recency", "age")
+        cells = known.group_by("x", "recency", "age").agg(customers=pl.len())
         scale = float(known["age"].max())  # type: ignore[arg-type]
-        columns = [cells[name].cast(pl.Float64).to_numpy() for name in ("x", "recency", "age", "customers")]
-        return cls._of(columns[0], columns[1] / scale, columns[2] / scale, columns[3], scale)
+        x_, recency_, age_, customers = (cells[name].cast(pl.Float64).to_numpy() for name in cells.columns)
+        order = np.lexsort((age_, recency_, x_))
+        return cls._of(x_[order], recency_[order] / scale, age_[order] / scale, customers[order], scale)
 
     @classmethod
     def _of(cls, x: Floats, recency: Floats, age: Floats, customers: Floats, scale: float) -> Histories:
@@ -109,10 +111,21 @@ class Histories:
         )
 
     def draft(self) -> Histories | None:
-        """Every so many'th customer along the order of histories, `DRAFT` of them; None where there are hardly more."""
-        if self.total < 2 * DRAFT:
+        """Every so many'th customer along the order of histories; None where these would not be far fewer."""
+        size = drafted(self.total)
+        if not size:
             return None
         ends = np.cumsum(self.customers)
-        chosen = np.searchsorted(ends, (np.arange(DRAFT) + 0.5) * (self.total / DRAFT))
-        kept, customers = np.unique(chosen, return_counts=True)
-        return Histories._of(self.x[kept], self.recency[kept], self.age[kept], customers.astype(np.float64), self.scale)
+        chosen = np.searchsorted(ends, (np.arange(size) + 0.5) * (self.total / size))
+        kept, counts = np.unique(chosen, return_counts=True)
+        return Histories._of(self.x[kept], self.recency[kept], self.age[kept], counts.astype(np.float64), self.scale)
+
+
+def drafted(customers: float) -> int:
+    """How many customers to begin a fit with; 0: with all of them.
+
+    Example:
+        >>> drafted(2_000), drafted(20_000), drafted(1_000_000)
+        (0, 5000, 50000)
+    """
+    return max(DRAFT, int(customers) // SHARE) if customers >= 2 * DRAFT else 0

@@ -19,6 +19,7 @@ Loss = Callable[[Floats], tuple[float, Floats]]
 
 BOUND = 12.0  # of a logarithm: a parameter beyond e^±12 means the data cannot tell
 REST = 1e-6  # the largest slope of the mean log-likelihood at which a descent has come to rest
+_ROUGH = 1e-4  # the slope that is small enough where only the lowest of several ends is sought
 _NEAR = 0.01  # of a logarithm: how far the end of a descent may be from the bottom
 _STEP = 1e-5  # of a logarithm, between the slopes whose differences make the Hessian
 
@@ -60,10 +61,8 @@ def maximise(loss: Loss, starts: Sequence[Sequence[float]], customers: float, dr
         (array([0.5]), array([0.158]), True)
     """
     first = draft or loss
-    ends = [_descend(first, np.log(start)) for start in starts]
-    logs = min(ends, key=lambda end: first(end)[0])
-    if draft:
-        logs = _descend(loss, logs, curvature=_hessian(draft, logs))
+    logs = min((_sought(first, np.log(start)) for start in starts), key=lambda end: first(end)[0])
+    logs = _descend(loss, logs, curvature=_hessian(first, logs))
     hessian = _hessian(loss, logs)
     bends = _bends_down(hessian)
     value, slopes = loss(logs)
@@ -77,6 +76,19 @@ def maximise(loss: Loss, starts: Sequence[Sequence[float]], customers: float, dr
     return Optimum(np.exp(logs), np.exp(logs) * errors, -value * customers, steepest, rests)
 
 
+def either(log_odds: Floats) -> tuple[Floats, Floats]:
+    """Probability of one of two ways, given its log-odds, and log of the sum of both over the other.
+
+    Example:
+        >>> share, total = either(np.log([3.0, 1.0]))
+        >>> share.round(6), np.exp(total).round(6)
+        (array([0.75, 0.5 ]), array([4., 2.]))
+    """
+    smaller = np.exp(-np.abs(log_odds))
+    share = np.where(log_odds > 0, 1.0, smaller) / (1 + smaller)
+    return share, np.maximum(log_odds, 0.0) + np.log1p(smaller)
+
+
 def named(names: Sequence[str], errors: Floats) -> dict[str, float]:
     """Standard errors by parameter; empty where they are not known, so that they can stand in JSON.
 
@@ -87,14 +99,24 @@ def named(names: Sequence[str], errors: Floats) -> dict[str, float]:
     return dict(zip(names, errors.tolist(), strict=True)) if np.isfinite(errors).all() else {}
 
 
-def _descend(loss: Loss, logs: Floats, curvature: Floats | None = None) -> Floats:
+def _sought(loss: Loss, logs: Floats) -> Floats:
+    """About where a descent from afar ends: as near as it takes to compare ends, and to know the curvature there."""
+    bounds = [(-BOUND, BOUND)] * len(logs)
+    options = {"gtol": _ROUGH, "ftol": 1e-10}
+    end: Floats = minimize(loss, logs, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    return end
+
+
+def _descend(loss: Loss, logs: Floats, curvature: Floats) -> Floats:
+    """The end of a descent from near by, which begins with what is known of the curvature."""
+
     def bounded(logs: Floats) -> tuple[float, Floats]:
         inside = np.clip(logs, -BOUND, BOUND)
         value, slopes = loss(inside)
         return value + float(((logs - inside) ** 2).sum()), slopes * (logs == inside) + 2 * (logs - inside)
 
     options: dict[str, object] = {"gtol": REST / 100}
-    if curvature is not None and _bends_down(curvature):
+    if _bends_down(curvature):
         inverse = np.linalg.inv(curvature)
         options["hess_inv0"] = (inverse + inverse.T) / 2
     end = minimize(bounded, logs, jac=True, method="BFGS", options=options)

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import digamma, expit, gammaln, log_expit
+from scipy.special import digamma, expit, gammaln
 
 from pipelines.customers.histories import Histories
-from pipelines.customers.likelihood import Floats, named
+from pipelines.customers.likelihood import Floats, either, named
 from pipelines.customers.quadrature import log_integral, moments
 
 _STARTS = ((0.5, 0.3, 0.5, 0.3), (1.5, 1.0, 1.5, 1.5))  # times in units of the greatest age
@@ -68,7 +68,8 @@ class Pareto:
         counts, place = np.unique(x, return_inverse=True)
         shared = _by_count(self.r, self.alpha, self.s, self.beta, counts)[place]
         alive = -(self.r + x) * np.log(self.alpha + age) - self.s * np.log(self.beta + age)
-        likelihood: Floats = shared + alive - log_expit(-self._log_odds_gone(x, recency, age))
+        _, both = either(self._log_odds_gone(x, recency, age))
+        likelihood: Floats = shared + alive + both
         return likelihood
 
     def p_alive(self, x: Floats, recency: Floats, age: Floats) -> Floats:
@@ -197,9 +198,10 @@ def _loss(logs: Floats, *, histories: Histories) -> tuple[float, Floats]:
     log_alpha, log_beta = np.log(alpha + age), np.log(beta + age)
     left = moments(r + x, s + 1, alpha, beta, histories.recency, age)
     odds = np.log(s) + left.log_integral + (r + x) * log_alpha + s * log_beta
-    gone = weight * expit(odds)
+    share, both = either(odds)
+    gone = weight * share
     alive = weight - gone
-    silent = (r + x) * log_alpha + s * log_beta + log_expit(-odds)
+    silent = (r + x) * log_alpha + s * log_beta - both
     likelihood = sharing @ _by_count(r, alpha, s, beta, counts) - (weight * silent).sum()
     rates = sharing @ (digamma(r + counts) - digamma(r) + np.log(alpha))
     by_r = rates - (alive * log_alpha + gone * left.log_alpha).sum()

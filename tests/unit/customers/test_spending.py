@@ -56,7 +56,7 @@ def test_order_and_a_draft_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     x, mean = receipts(5_000)
     whole = fit_gamma_gamma(pl.Series(x), pl.Series(mean))
     assert fit_gamma_gamma(pl.Series(x[::-1]), pl.Series(mean[::-1])) == whole
-    monkeypatch.setattr("pipelines.customers.spending.DRAFT", 500)
+    monkeypatch.setattr("pipelines.customers.histories.DRAFT", 500)
     drafted = fit_gamma_gamma(pl.Series(x), pl.Series(mean))
     assert drafted.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-6)
     assert (drafted.p, drafted.q, drafted.v) == pytest.approx((whole.p, whole.q, whole.v), rel=1e-6)
