@@ -73,13 +73,15 @@ class BetaGeometric:
         alive: Floats = expit(-self._log_odds_gone(x, recency, age))
         return alive
 
-    def p_no_purchase(self, periods: float, x: Floats, recency: Floats, age: Floats) -> Floats:
-        """Probability that each customer buys nothing in the next `periods`.
+    def p_no_purchase(
+        self, periods: float, x: Floats, recency: Floats, age: Floats, *, alive: Floats | None = None
+    ) -> Floats:
+        """Probability that each customer buys nothing in the next `periods`; `alive` is P(alive) where known.
 
         A living customer leaves only by buying, and the rate of one alive is Gamma(r + x, α + T).
         """
         silent = ((self.alpha + age) / (self.alpha + age + periods)) ** (self.r + x)
-        alive = self.p_alive(x, recency, age)
+        alive = self.p_alive(x, recency, age) if alive is None else alive
         result: Floats = 1 - alive * (1 - silent)
         return result
 
@@ -100,13 +102,17 @@ class BetaGeometric:
             periods = (self.alpha + age) * np.expm1(-np.log(silent) / (self.r + x))
         return np.where(np.isfinite(periods), periods, np.nan)
 
-    def expected_purchases(self, periods: float, x: Floats, recency: Floats, age: Floats) -> Floats:
+    def expected_purchases(
+        self, periods: float, x: Floats, recency: Floats, age: Floats, *, alive: Floats | None = None
+    ) -> Floats:
         """Expected purchases of each customer in the next `periods` (Fader, Hardie & Lee 2005, equation 10).
 
-        Written with Euler's transformation of ₂F₁, whose first arguments then do not grow with x.
+        Written with Euler's transformation of ₂F₁, whose first arguments then do not grow with x. `alive` is P(alive)
+        where it is already known.
         """
+        alive = self.p_alive(x, recency, age) if alive is None else alive
         total = self.a + self.b + x + self.modified - 1
-        return self.p_alive(x, recency, age) * self._growth(total, total, periods, self.alpha + age)
+        return alive * self._growth(total, total, periods, self.alpha + age)
 
     def expected_from_start(self, periods: float | Floats) -> Floats:
         """Expected repeat purchases of a new customer in the first `periods` (equation 9)."""

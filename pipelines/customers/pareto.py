@@ -77,9 +77,11 @@ class Pareto:
         alive: Floats = expit(-self._log_odds_gone(x, recency, age))
         return alive
 
-    def p_no_purchase(self, periods: float, x: Floats, recency: Floats, age: Floats) -> Floats:
-        """Probability that each customer buys nothing in the next `periods`."""
-        alive = self.p_alive(x, recency, age)
+    def p_no_purchase(
+        self, periods: float, x: Floats, recency: Floats, age: Floats, *, alive: Floats | None = None
+    ) -> Floats:
+        """Probability that each customer buys nothing in the next `periods`; `alive` is P(alive) where known."""
+        alive = self.p_alive(x, recency, age) if alive is None else alive
         result: Floats = 1 - alive * self._p_return(np.full(len(x), float(periods)), x, age)
         return result
 
@@ -98,10 +100,16 @@ class Pareto:
         periods[asked] = self._wait_of_living(q / alive[asked], x[asked], age[asked])
         return periods
 
-    def expected_purchases(self, periods: float, x: Floats, recency: Floats, age: Floats) -> Floats:
-        """Expected purchases of each customer in the next `periods` (Fader & Hardie 2005, equation 41)."""
+    def expected_purchases(
+        self, periods: float, x: Floats, recency: Floats, age: Floats, *, alive: Floats | None = None
+    ) -> Floats:
+        """Expected purchases of each customer in the next `periods` (Fader & Hardie 2005, equation 41).
+
+        `alive` is P(alive) where it is already known.
+        """
+        alive = self.p_alive(x, recency, age) if alive is None else alive
         rate = (self.r + x) / (self.alpha + age)
-        return self.p_alive(x, recency, age) * rate * self._lifetime(periods, self.beta + age)
+        return alive * rate * self._lifetime(periods, self.beta + age)
 
     def expected_from_start(self, periods: float | Floats) -> Floats:
         """Expected repeat purchases of a new customer in the first `periods` (equation 27)."""

@@ -60,9 +60,9 @@ def score(folder: Path, model: str) -> dict[str, Any]:
     assert isinstance(fitted, BetaGeometric | Pareto)
     x, recency, age, _ = (column.to_numpy() for column in columns)
     with measured(figures):
-        fitted.p_alive(x, recency, age)
-        fitted.expected_purchases(52.0, x, recency, age)
-        fitted.p_no_purchase(13.0, x, recency, age)
+        alive = fitted.p_alive(x, recency, age)
+        fitted.expected_purchases(52.0, x, recency, age, alive=alive)
+        fitted.p_no_purchase(13.0, x, recency, age, alive=alive)
     return figures
 
 
