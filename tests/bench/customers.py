@@ -4,7 +4,7 @@ Fit: by maximum likelihood with standard errors, from three columns to a model. 
 the probability of no purchase of each customer. Order: how far the likelihood moves when the customers come in another.
 lifetimes is no dependency; give the Python of an environment that has it (it needs numpy < 2, pandas < 2.2):
 
-    python tests/bench/customers.py [--customers 1000000] [--lifetimes /path/to/python] [--beside 2000,20000,200000]
+    python tests/bench/customers.py [--customers 1000000] [--lifetimes /path/to/python] [--beside 2000,20000]
 
 Each figure is measured in a process of its own. Ratios are of figures of one run, on the same customers.
 """
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--lifetimes", default=os.environ.get("LIFETIMES_PYTHON"), help="a Python with lifetimes")
-    parser.add_argument("--beside", default="2000,20000,200000", help="how many customers beside lifetimes")
+    parser.add_argument("--beside", default="2000,20000", help="how many customers beside lifetimes")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
