@@ -36,9 +36,10 @@ format: $(READY)  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## Measure the flow and the demand engine: seconds, memory, start-up
+bench: $(READY)  ## Measure the flow, demand and customers: seconds, memory, start-up
 	@$(BIN)/python tests/bench/flow.py
 	@$(BIN)/python tests/bench/demand.py
+	@PYTHONPATH=. $(BIN)/python tests/bench/customers.py
 
 readme: $(READY)  ## Fill the README's tables from the last run of the sample shop
 	@$(BIN)/purvey scorecard --config $(CONFIG) --into README.md

@@ -1,34 +1,29 @@
-"""Buy till you die: BG/NBD and its modification for repeat purchases, Gamma-Gamma for what a purchase is worth.
+"""Buy till you die: BG/NBD and its modification, for the repeat purchases of customers who may have left unnoticed.
 
 While alive a customer buys at random with rate λ ~ Gamma(r, α); after each purchase the customer leaves for good with
 probability p ~ Beta(a, b). BG/NBD: Fader, Hardie & Lee (2005), "Counting Your Customers" the Easy Way, Marketing
 Science 24(2). MBG/NBD (Batislam, Denizel & Filiztekin 2007, IJRM 24(3)) lets a customer leave at the first purchase
 too, so that a one-time buyer is not certain to be alive. Both are one formula here: the dropout coin has been tossed
-k = x times in BG/NBD and k = x + 1 times in MBG/NBD. Gamma-Gamma: Fader & Hardie (2013), The Gamma-Gamma Model of
-Monetary Value.
+k = x times in BG/NBD and k = x + 1 times in MBG/NBD. Siblings: `pareto` (leaving at any time), `spending` (what a
+purchase is worth).
 
-All times are in one unit (periods). Parameters are found as logarithms, by maximum likelihood without penalty, on
-distinct (x, t_x, T) with their counts.
+All times are in one unit (periods).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import betaln, digamma, gammaln, hyp2f1
+from scipy.special import betainc, betaln, digamma, expit, gammaln, hyp2f1
 
-from pipelines.customers.record import too_little
+from pipelines.customers.histories import Histories
+from pipelines.customers.likelihood import Floats, either, named
 
-Floats = NDArray[np.float64]
-_START = (0.3, 1.5)
-_BOUND = 12.0  # of a logarithm: a parameter beyond e^±12 means the data cannot tell
+_STARTS = ((0.3, 0.3, 0.3, 0.6), (1.5, 1.5, 1.5, 3.0))  # times in units of the greatest age
 
 
 @dataclass(frozen=True)
@@ -43,6 +38,8 @@ class BetaGeometric:
         modified: Whether a customer may leave at the first purchase.
         log_likelihood: At these parameters, summed over the customers of the fit; 0 where it was not fitted.
         gradient_norm: Largest slope of the mean log-likelihood by a log-parameter at the end of the fit.
+        standard_errors: Of r, alpha, a, b; empty where the data cannot tell them.
+        converged: Whether the fit came to rest (`likelihood.Optimum`).
 
     Example:
         The customer of Fader, Hardie & Lee (2005), section 4:
@@ -60,38 +57,86 @@ class BetaGeometric:
     modified: bool = False
     log_likelihood: float = 0.0
     gradient_norm: float = 0.0
+    standard_errors: dict[str, float] = field(default_factory=dict)
+    converged: bool = False
 
     def log_likelihoods(self, x: Floats, recency: Floats, age: Floats) -> Floats:
         """Log-likelihood of each customer (Fader, Hardie & Lee 2005, equation 6)."""
-        return _bg_terms(np.array([self.r, self.alpha, self.a, self.b]), x, recency, age, self.modified)[0]
+        counts, place = np.unique(x, return_inverse=True)
+        shared = _by_count(self.r, self.alpha, self.a, self.b, counts, self.modified)[place]
+        _, both = either(self._log_odds_gone(x, recency, age))
+        likelihood: Floats = shared - (self.r + x) * np.log(self.alpha + age) + both
+        return likelihood
 
     def p_alive(self, x: Floats, recency: Floats, age: Floats) -> Floats:
         """Probability that each customer is still alive at `age`."""
-        return _bg_terms(np.array([self.r, self.alpha, self.a, self.b]), x, recency, age, self.modified)[1]
+        alive: Floats = expit(-self._log_odds_gone(x, recency, age))
+        return alive
 
-    def p_no_purchase(self, periods: float, x: Floats, recency: Floats, age: Floats) -> Floats:
-        """Probability that each customer buys nothing in the next `periods`.
+    def p_no_purchase(
+        self, periods: float, x: Floats, recency: Floats, age: Floats, *, alive: Floats | None = None
+    ) -> Floats:
+        """Probability that each customer buys nothing in the next `periods`; `alive` is P(alive) where known.
 
         A living customer leaves only by buying, and the rate of one alive is Gamma(r + x, α + T).
         """
         silent = ((self.alpha + age) / (self.alpha + age + periods)) ** (self.r + x)
-        alive = self.p_alive(x, recency, age)
+        alive = self.p_alive(x, recency, age) if alive is None else alive
         result: Floats = 1 - alive * (1 - silent)
         return result
 
-    def expected_purchases(self, periods: float, x: Floats, recency: Floats, age: Floats) -> Floats:
+    def wait(self, q: float, x: Floats, recency: Floats, age: Floats) -> Floats:
+        """Periods within which each customer buys again with probability `q`; NaN where that never is.
+
+        Example:
+            Who has bought once and not for long is gone more likely than not:
+
+            >>> model = BetaGeometric(0.5, 6.2, 0.9, 1.6, modified=True)
+            >>> x, recency, age = np.array([0.0, 4.0]), np.array([0.0, 30.0]), np.array([30.0, 31.0])
+            >>> model.wait(0.5, x, recency, age).round(1)
+            array([nan, 8.2])
+        """
+        alive = self.p_alive(x, recency, age)
+        silent = np.where(alive > q, 1 - q / np.maximum(alive, q), np.nan)
+        with np.errstate(over="ignore"):
+            periods = (self.alpha + age) * np.expm1(-np.log(silent) / (self.r + x))
+        return np.where(np.isfinite(periods), periods, np.nan)
+
+    def expected_purchases(
+        self, periods: float, x: Floats, recency: Floats, age: Floats, *, alive: Floats | None = None
+    ) -> Floats:
         """Expected purchases of each customer in the next `periods` (Fader, Hardie & Lee 2005, equation 10).
 
-        Written with Euler's transformation of ₂F₁, whose first arguments then do not grow with x.
+        Written with Euler's transformation of ₂F₁, whose first arguments then do not grow with x. `alive` is P(alive)
+        where it is already known.
         """
+        alive = self.p_alive(x, recency, age) if alive is None else alive
         total = self.a + self.b + x + self.modified - 1
-        return self.p_alive(x, recency, age) * self._growth(total, total, periods, self.alpha + age)
+        return alive * self._growth(total, total, periods, self.alpha + age)
 
     def expected_from_start(self, periods: float | Floats) -> Floats:
         """Expected repeat purchases of a new customer in the first `periods` (equation 9)."""
         total = np.asarray(self.a + self.b + self.modified - 1)
         factor = np.asarray(self.b) if self.modified else total
         return self._growth(total, factor, periods, np.asarray(self.alpha))
+
+    def p_purchases_from_start(self, count: int, periods: float) -> float:
+        """Probability that a new customer makes exactly `count` repeat purchases in the first `periods` (equation 8).
+
+        Either the customer has stayed each time and bought so often by then, or has left at the last toss of the coin
+        and would have bought at least so often.
+
+        Example:
+            >>> round(BetaGeometric(0.243, 4.414, 0.793, 2.426).p_purchases_from_start(0, 39), 7)
+            0.5737864
+        """
+        tossed, share = count + self.modified, periods / (self.alpha + periods)
+        stayed = np.exp(betaln(self.a, self.b + tossed) - betaln(self.a, self.b))
+        ways = gammaln(self.r + count) - gammaln(self.r) - gammaln(count + 1)
+        exactly = np.exp(ways + self.r * np.log1p(-share) + count * np.log(share))
+        left = np.exp(betaln(self.a + 1, self.b + tossed - 1) - betaln(self.a, self.b)) if tossed else 0.0
+        at_least = betainc(count, self.r, share) if count else 1.0
+        return float(stayed * exactly + left * at_least)
 
     def _growth(self, total: Floats, factor: Floats, periods: float | Floats, scale: Floats) -> Floats:
         a = self.a if abs(self.a - 1) > 1e-6 else 1 + 1e-6  # the limit at a = 1 exists, the formula there does not
@@ -102,6 +147,9 @@ class BetaGeometric:
         # Customers who buy like clockwork make the function overflow: hardly any leave, all keep their rate.
         steady = (total - first) / scale * periods
         return np.maximum(np.where(np.isfinite(grown), grown, steady), 0.0)
+
+    def _log_odds_gone(self, x: Floats, recency: Floats, age: Floats) -> Floats:
+        return _log_odds_gone(self.r, self.alpha, self.a, self.b, x, recency, age, self.modified)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, to be stored."""
@@ -120,166 +168,61 @@ def fit_beta_geometric(x: pl.Series, recency: pl.Series, age: pl.Series, *, modi
     Raises:
         NotEnoughDataError: No customer has bought twice, or fewer than ten customers are known.
     """
-    customers = pl.DataFrame({"x": x.cast(pl.Float64), "recency": recency, "age": age}).filter(pl.col("age") > 0)
-    if customers.height < 10 or not (customers["x"] > 0).any():
-        raise too_little(
-            "Too few customers have bought again to learn how they come back: "
-            f"{customers.filter(pl.col('x') > 0).height} of {customers.height}.",
-            rule="at least ten customers, one of them with two purchase days",
-            remedy="bring a longer record of orders",
-        )
-    cells = customers.group_by("x", "recency", "age").agg(count=pl.len()).sort("x", "recency", "age")
-    scale = float(customers["age"].max())  # type: ignore[arg-type]
-    loss = partial(
-        _bg_loss,
-        x=cells["x"].to_numpy(),
-        recency=cells["recency"].to_numpy() / scale,
-        age=cells["age"].to_numpy() / scale,
-        weight=cells["count"].to_numpy().astype(float),
+    histories = Histories.gather(x, recency, age)
+    best = histories.maximise(partial(_loss, modified=modified), _STARTS, times=[False, True, False, False])
+    r, alpha, a, b = best.parameters.tolist()
+    return BetaGeometric(
+        r,
+        alpha,
+        a,
+        b,
         modified=modified,
+        log_likelihood=best.log_likelihood,
+        gradient_norm=best.gradient_norm,
+        standard_errors=named(["r", "alpha", "a", "b"], best.standard_errors),
+        converged=best.converged,
     )
-    logs, value, slope = _best(loss, [np.log([start, start, start, 2 * start]) for start in _START])
-    r, alpha, a, b = (float(v) for v in np.exp(logs))
-    purchases = float((cells["x"] * cells["count"]).sum())
-    total = -value * customers.height - purchases * float(np.log(scale))
-    return BetaGeometric(r, alpha * scale, a, b, modified, total, slope)
 
 
-@dataclass(frozen=True)
-class GammaGamma:
-    """What a purchase is worth: z ~ Gamma(p, ν) of one customer, ν ~ Gamma(q, v) over customers.
-
-    Attributes:
-        p: Shape of one customer's purchases.
-        q: Shape over customers.
-        v: Scale over customers, in money.
-        log_likelihood: At these parameters; 0 where it was not fitted.
-
-    Example:
-        >>> float(GammaGamma(6.25, 3.74, 15.44).expected_value(np.array([2.0]), np.array([22.35]))[0].round(2))
-        24.66
-    """
-
-    p: float
-    q: float
-    v: float
-    log_likelihood: float = 0.0
-
-    def expected_value(self, x: Floats, mean: Floats) -> Floats:
-        """Expected value of a purchase, given x purchases with this mean (0 purchases: the population's)."""
-        value: Floats = self.p * (self.v + x * mean) / (self.p * x + self.q - 1)
-        return value
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, to be stored."""
-        return asdict(self)
+def _by_count(r: float, alpha: float, a: float, b: float, counts: Floats, modified: bool) -> Floats:
+    """What of a log-likelihood hangs on the number of purchases alone."""
+    coins = betaln(a, b + counts + modified) - betaln(a, b)
+    shared: Floats = gammaln(r + counts) - gammaln(r) + r * np.log(alpha) + coins
+    return shared
 
 
-def fit_gamma_gamma(x: pl.Series, mean: pl.Series) -> GammaGamma:
-    """Gamma-Gamma by maximum likelihood (Fader & Hardie 2013, equation 1a).
-
-    Args:
-        x: Purchases that the mean was taken over.
-        mean: Mean value of a purchase; customers with none or no positive mean are left out.
-
-    Raises:
-        NotEnoughDataError: Fewer than ten customers have a positive mean.
-    """
-    known = pl.DataFrame({"x": x.cast(pl.Float64), "mean": mean.cast(pl.Float64)}).filter(
-        (pl.col("x") > 0) & (pl.col("mean") > 0)
-    )
-    if known.height < 10:
-        raise too_little(
-            f"Too few customers have spent anything to learn what a purchase is worth: {known.height}.",
-            rule="at least ten customers with a positive mean order value",
-            remedy="check the amounts of the order lines, bring a longer record",
-        )
-    known = known.sort("x", "mean")
-    scale = float(known["mean"].median())  # type: ignore[arg-type]
-    values = known["mean"].to_numpy() / scale
-    loss = partial(_gg_loss, x=known["x"].to_numpy(), mean=values)
-    starts = [np.log([p, q, 1.0]) for p, q in ((1.0, 2.0), (5.0, 4.0))]
-    logs, value, _ = _best(loss, starts)
-    p, q, v = (float(value) for value in np.exp(logs))
-    total = -value * known.height - known.height * float(np.log(scale))
-    return GammaGamma(p, max(q, 1 + 1e-3), v * scale, total)  # q ≤ 1 has no mean
-
-
-def _best(loss: Callable[[Floats], tuple[float, Floats]], starts: list[Floats]) -> tuple[Floats, float, float]:
-    """The lowest of several descents: log-parameters, loss, largest slope."""
-
-    def bounded(logs: Floats) -> tuple[float, Floats]:
-        inside = np.clip(logs, -_BOUND, _BOUND)
-        value, slope = loss(inside)
-        return value + float(((logs - inside) ** 2).sum()), slope * (logs == inside) + 2 * (logs - inside)
-
-    ends = [minimize(bounded, start, jac=True, method="BFGS", options={"gtol": 1e-8}) for start in starts]
-    best = min(ends, key=lambda end: float(end.fun))
-    logs = np.clip(best.x, -_BOUND, _BOUND)
-    value, slope = loss(logs)
-    return logs, value, float(np.abs(slope).max())
-
-
-def _bg_terms(parameters: Floats, x: Floats, recency: Floats, age: Floats, modified: bool) -> tuple[Floats, Floats]:
-    """Log-likelihood and P(alive) of each customer."""
-    r, alpha, a, b = parameters
+def _log_odds_gone(
+    r: float, alpha: float, a: float, b: float, x: Floats, recency: Floats, age: Floats, modified: bool
+) -> Floats:
+    """Log of P(gone) / P(alive): -∞ where the coin has not been tossed yet."""
     k = x + modified
-    alive = -(r + x) * np.log(alpha + age)
-    gone = np.where(
-        k > 0, np.log(a) - np.log(np.maximum(b + k - 1, 1e-300)) - (r + x) * np.log(alpha + recency), -np.inf
-    )
-    either = np.logaddexp(alive, gone)
-    counts, place = _distinct(x)
-    shared = gammaln(r + counts) - gammaln(r) + r * np.log(alpha) + betaln(a, b + counts + modified) - betaln(a, b)
-    return shared[place] + either, np.exp(alive - either)
+    coin = np.where(k > 0, np.log(a) - np.log(np.maximum(b + k - 1, 1e-300)), -np.inf)
+    odds: Floats = coin + (r + x) * (np.log(alpha + age) - np.log(alpha + recency))
+    return odds
 
 
-def _distinct(x: Floats) -> tuple[Floats, NDArray[np.intp]]:
-    """The different counts, and which of them each customer has: special functions are dear, counts few."""
-    counts, place = np.unique(x, return_inverse=True)
-    return counts, place
-
-
-def _bg_loss(
-    logs: Floats, *, x: Floats, recency: Floats, age: Floats, weight: Floats, modified: bool
-) -> tuple[float, Floats]:
-    """Negative mean log-likelihood and its slope by the log-parameters."""
-    parameters = np.exp(logs)
-    r, alpha, a, b = parameters
-    likelihood, alive = _bg_terms(parameters, x, recency, age, modified)
-    gone = 1 - alive
-    k = x + modified
-    counts, place = _distinct(x)
-    rates = digamma(r + counts)[place]
-    coins = digamma(a + b + counts + modified)[place]
-    by_r = rates - digamma(r) + np.log(alpha) - alive * np.log(alpha + age) - gone * np.log(alpha + recency)
-    by_alpha = r / alpha - (r + x) * (alive / (alpha + age) + gone / (alpha + recency))
-    shared = digamma(a + b) - coins
-    by_a = shared + gone / a
-    by_b = (
-        shared
-        + digamma(b + counts + modified)[place]
-        - digamma(b)
-        - np.where(k > 0, gone / np.maximum(b + k - 1, 1e-300), 0.0)
-    )
-    slopes = np.array([weight @ by for by in (by_r, by_alpha, by_a, by_b)]) * parameters
-    return float(-(weight @ likelihood) / weight.sum()), -slopes / weight.sum()
-
-
-def _gg_loss(logs: Floats, *, x: Floats, mean: Floats) -> tuple[float, Floats]:
-    """Negative mean log-likelihood and its slope by the log-parameters."""
-    p, q, v = np.exp(logs)
-    shape, spent = p * x, np.log(x * mean + v)
-    likelihood = (
-        gammaln(shape + q)
-        - gammaln(shape)
-        - gammaln(q)
-        + q * np.log(v)
-        + (shape - 1) * np.log(mean)
-        + shape * np.log(x)
-        - (shape + q) * spent
-    )
-    by_p = x * (digamma(shape + q) - digamma(shape) + np.log(mean) + np.log(x) - spent)
-    by_q = digamma(shape + q) - digamma(q) + np.log(v) - spent
-    by_v = q / v - (shape + q) / (x * mean + v)
-    return float(-likelihood.mean()), -np.array([by_p.mean() * p, by_q.mean() * q, by_v.mean() * v])
+def _loss(logs: Floats, *, histories: Histories, modified: bool) -> tuple[float, Floats]:
+    """Mean negative log-likelihood of a customer and its slopes by the log-parameters."""
+    r, alpha, a, b = np.exp(logs)
+    x, recency, age, weight = histories.x, histories.recency, histories.age, histories.customers
+    counts, sharing = histories.counts, histories.customers_by_count
+    k = counts + modified
+    at_end, at_last = alpha + age, alpha + recency
+    log_end, log_last = np.log(at_end), np.log(at_last)
+    coin = np.where(k > 0, np.log(a) - np.log(np.maximum(b + k - 1, 1e-300)), -np.inf)
+    odds = coin[histories.place] + (r + x) * (log_end - log_last)
+    share, both = either(odds)
+    gone = weight * share
+    alive = weight - gone
+    gone_by_count = np.bincount(histories.place, gone)
+    shared = sharing @ _by_count(r, alpha, a, b, counts, modified)
+    likelihood = shared - (weight * ((r + x) * log_end - both)).sum()
+    rates = sharing @ (digamma(r + counts) - digamma(r) + np.log(alpha))
+    by_r = rates - (alive * log_end + gone * log_last).sum()
+    by_alpha = sharing.sum() * r / alpha - ((r + x) * (alive / at_end + gone / at_last)).sum()
+    left = sharing @ (digamma(a + b) - digamma(a + b + k))
+    by_a = left + gone.sum() / a
+    tossed = np.where(k > 0, gone_by_count / np.maximum(b + k - 1, 1e-300), 0.0)
+    by_b = left + sharing @ (digamma(b + k) - digamma(b)) - tossed.sum()
+    slopes = np.array([by_r, by_alpha, by_a, by_b]) * np.exp(logs)
+    return float(-likelihood / sharing.sum()), -slopes / sharing.sum()

@@ -66,8 +66,9 @@ class Expectation:
         """Expected purchase days of each customer in the next days."""
         return self.btyd.expected_purchases(self.periods(days), *self.ages(rows))
 
-    def calendar_days(self, periods: Floats) -> Floats:
-        """How many calendar days so many periods of the clock will take."""
+    def wait_days(self, rows: pl.DataFrame, q: float) -> Floats:
+        """Calendar days within which each customer orders again with probability `q`; NaN where that never is."""
+        periods = self.btyd.wait(q, *self.ages(rows))
         return self.clock.calendar_days(self.as_of, periods * self.period_days)
 
     def as_dict(self) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from pipelines.customers import boosting
 from pipelines.customers.anchor import choose
-from pipelines.customers.btyd import GammaGamma, fit_gamma_gamma
 from pipelines.customers.clock import Clock
 from pipelines.customers.expectation import Expectation
 from pipelines.customers.moments import Past, keyed, with_btyd
+from pipelines.customers.spending import GammaGamma, fit_gamma_gamma
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -131,13 +131,7 @@ class ValueModel:
         return np.interp(revenue, self.expectations, self.low), np.interp(revenue, self.expectations, self.high)
 
     def _median_wait_days(self, rows: pl.DataFrame) -> pl.Series:
-        x, recency, age = self.expectation.ages(rows)
-        btyd = self.expectation.btyd
-        alive = btyd.p_alive(x, recency, age)
-        silent = np.where(alive > 0.5, 1 - 0.5 / np.maximum(alive, 0.5), np.nan)
-        with np.errstate(divide="ignore", over="ignore"):
-            periods = (btyd.alpha + age) * (silent ** (-1 / (btyd.r + x)) - 1)
-        days = self.expectation.calendar_days(periods)
+        days = self.expectation.wait_days(rows, 0.5)
         known = np.isfinite(days) & (days <= 2 * self.horizon_days)
         return pl.Series(np.where(known, np.ceil(np.where(known, days, 0)), np.nan)).fill_nan(None).cast(pl.Int64)
 

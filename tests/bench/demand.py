@@ -16,19 +16,14 @@ resident memory. Ratios are of figures of one run.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import retail
+from measuring import answer, child, measured, seconds
 
 from features.calendar import Grid
 from features.demand import features_of, rows_at
@@ -39,29 +34,11 @@ from pipelines.demand.model import DemandModel
 from pipelines.demand.origins import Origins
 from pipelines.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 Row = tuple[str, str, str]
 _WEEKLY = {"frequency": "week", "periods": 169, "horizon": 8}
 
 
 # -- in a child process ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def measured(figures: dict[str, Any]) -> Iterator[None]:
-    """Wall and processor seconds, and the peak of resident memory above what was held before."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    held = _memory_mb("VmRSS")
-    wall, processor = time.perf_counter(), time.process_time()
-    yield
-    figures["seconds"] = time.perf_counter() - wall
-    figures["processor_seconds"] = time.process_time() - processor
-    figures["above_mb"] = _memory_mb("VmHWM") - held
-
-
-def _memory_mb(kind: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
 
 def _input(folder: Path) -> Any:
@@ -193,26 +170,9 @@ def make(folder: Path, frequency: str, series: int, periods: int, horizon: int) 
 # -- in the parent -----------------------------------------------------------------------------------------------------
 
 
-def child(task: Callable[..., dict[str, Any]], folder: Path, **arguments: Any) -> dict[str, Any]:
-    """Run a task in a process of its own; its figures with `peak_mb` of the whole process."""
-    call = json.dumps({"task": task.__name__, "folder": str(folder), "arguments": arguments})
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, __file__, "--child", call], stdout=subprocess.PIPE, env=env)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{task.__name__} failed")
-    return json.loads(said.splitlines()[-1]) | {"peak_mb": usage.ru_maxrss / 1024}
-
-
-def _seconds(figures: dict[str, Any]) -> str:
-    return f"{figures['seconds']:.1f} s ({figures['processor_seconds']:.1f} s processor)"
-
-
 def _against(name: str, ours: dict[str, Any], theirs: dict[str, Any], bar: str) -> Iterator[Row]:
-    yield f"{name}: mlforecast", f"{_seconds(theirs)}, {theirs['above_mb']:.0f} MB", _size(theirs)
-    yield f"{name}: purvey", f"{_seconds(ours)}, {ours['above_mb']:.0f} MB", _size(ours)
+    yield f"{name}: mlforecast", f"{seconds(theirs)}, {theirs['above_mb']:.0f} MB", _size(theirs)
+    yield f"{name}: purvey", f"{seconds(ours)}, {ours['above_mb']:.0f} MB", _size(ours)
     wall, processor, memory = (theirs[kind] / ours[kind] for kind in ("seconds", "processor_seconds", "above_mb"))
     yield f"{name}: ratio", f"{wall:.1f} × ({processor:.1f} × processor), 1/{memory:.1f} of the memory", bar
 
@@ -227,7 +187,7 @@ def bench_features(folder: Path, full: bool) -> Iterator[Row]:
     theirs = child(their_features, folder, features=ours["features"])
     yield from _against("features", ours, theirs, "≥ 3 ×, ≤ 1/3")
     whole = child(our_features, folder, hold=True, **_WEEKLY)
-    yield "features: purvey, all rows held", f"{_seconds(whole)}, {whole['above_mb']:.0f} MB", ""
+    yield "features: purvey, all rows held", f"{seconds(whole)}, {whole['above_mb']:.0f} MB", ""
 
 
 def bench_backtest(folder: Path, full: bool) -> Iterator[Row]:
@@ -236,7 +196,7 @@ def bench_backtest(folder: Path, full: bool) -> Iterator[Row]:
     theirs = child(their_backtest, folder, features=features, horizon=_WEEKLY["horizon"])
     ours = child(our_backtest, folder, rows=theirs["rows"], **_WEEKLY)
     yield from _against("backtest", ours, theirs, "≥ 3 ×")
-    yield "backtest: the engine as it is", _seconds(child(engine_backtest, folder, **_WEEKLY)), ""
+    yield "backtest: the engine as it is", seconds(child(engine_backtest, folder, **_WEEKLY)), ""
 
 
 def bench_synthetic(folder: Path, full: bool) -> Iterator[Row]:
@@ -249,7 +209,7 @@ def bench_synthetic(folder: Path, full: bool) -> Iterator[Row]:
         child(make, shop, series=series, **shape)
         figures = child(fit_and_forecast, shop, **shape)
         name = f"{series:,} × {periods:,} {frequency}s, fit + {horizon} ahead"
-        yield name, f"{_seconds(figures)}, {figures['peak_mb'] / 1024:.2f} GB", bar
+        yield name, f"{seconds(figures)}, {figures['peak_mb'] / 1024:.2f} GB", bar
 
 
 def bench_scaling(folder: Path, full: bool) -> Iterator[Row]:
@@ -259,7 +219,7 @@ def bench_scaling(folder: Path, full: bool) -> Iterator[Row]:
         child(make, shop, series=series, **shape)
         figures = child(fit_and_forecast, shop, **shape)
         a_thousand = 1_000 * figures["processor_seconds"] / series
-        measured = f"{_seconds(figures)}, {figures['peak_mb'] / 1024:.2f} GB"
+        measured = f"{seconds(figures)}, {figures['peak_mb'] / 1024:.2f} GB"
         yield f"{series:,} × 104 weeks, fit + 13 ahead", measured, f"{a_thousand:.1f} s processor a thousand"
 
 
@@ -278,8 +238,7 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        call = json.loads(asked.child)
-        print(json.dumps(globals()[call["task"]](Path(call["folder"]), **call["arguments"])))
+        answer(asked.child, globals())
         return
     for name in asked.only.split(","):
         with tempfile.TemporaryDirectory() as folder:

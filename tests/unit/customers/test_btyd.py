@@ -1,20 +1,16 @@
-"""BG/NBD, MBG/NBD and Gamma-Gamma against published figures and against data made from known parameters."""
+"""BG/NBD and MBG/NBD against published figures and against data made from known parameters."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy.optimize import approx_fprime
 
-from pipelines.customers.btyd import (
-    BetaGeometric,
-    GammaGamma,
-    _bg_loss,
-    _gg_loss,
-    fit_beta_geometric,
-    fit_gamma_gamma,
-)
+from pipelines.customers.btyd import BetaGeometric, _loss, fit_beta_geometric
+from pipelines.customers.histories import Histories
 from pipelines.errors import NotEnoughDataError
 
 PAPER = BetaGeometric(0.243, 4.414, 0.793, 2.426)  # Fader, Hardie & Lee (2005), table 2
@@ -84,29 +80,80 @@ def test_the_reported_log_likelihood_is_that_of_the_data() -> None:
 @pytest.mark.parametrize("modified", [False, True])
 def test_gradients_are_those_of_the_losses(modified: bool) -> None:
     x, recency, age = purchases(PAPER, customers=300, periods=39.0, seed=7)
-    data = {"x": x, "recency": recency, "age": age, "weight": np.ones(len(x)), "modified": modified}
-    point = np.log([0.4, 6.0, 0.7, 2.0])
-    numeric = approx_fprime(point, lambda logs: _bg_loss(logs, **data)[0], 1e-7)
-    assert _bg_loss(point, **data)[1] == pytest.approx(numeric, abs=1e-5)
-    spent = {"x": x + 1, "mean": np.linspace(0.5, 2, len(x))}
-    numeric = approx_fprime(point[:3], lambda logs: _gg_loss(logs, **spent)[0], 1e-7)
-    assert _gg_loss(point[:3], **spent)[1] == pytest.approx(numeric, abs=1e-4)
+    histories = Histories.gather(pl.Series(x), pl.Series(recency), pl.Series(age))
+    point = np.log([0.4, 0.2, 0.7, 2.0])
+    numeric = approx_fprime(point, lambda logs: _loss(logs, histories=histories, modified=modified)[0], 1e-7)
+    assert _loss(point, histories=histories, modified=modified)[1] == pytest.approx(numeric, abs=1e-5)
 
 
-@pytest.mark.parametrize(("x", "mean", "expected"), [(2, 22.35, 24.66), (1, 11.77, 18.92), (7, 73.74, 71.47)])
-def test_expected_value_of_a_purchase(x: float, mean: float, expected: float) -> None:
-    """Published conditional means (Fader & Hardie 2013; parameters 6.25, 3.74, 15.44)."""
-    found = GammaGamma(6.25, 3.74, 15.44).expected_value(*one(x, mean))[0]
-    assert found == pytest.approx(expected, abs=0.02)
+@pytest.mark.parametrize("modified", [False, True])
+def test_standard_errors_are_those_of_the_curvature_of_the_likelihood(modified: bool) -> None:
+    """Against second differences of the likelihood itself, by the parameters themselves."""
+    x, recency, age = purchases(BetaGeometric(0.8, 5.0, 0.9, 2.0), customers=5_000, periods=50.0, seed=4)
+    fitted = fit_beta_geometric(pl.Series(x), pl.Series(recency), pl.Series(age), modified=modified)
+    best = np.array([fitted.r, fitted.alpha, fitted.a, fitted.b])
+
+    def likelihood(point: np.ndarray) -> float:
+        return float(BetaGeometric(*point, modified=modified).log_likelihoods(x, recency, age).sum())
+
+    steps = np.diag(best * 1e-3)
+    curvature = [
+        [
+            sum(i * j * likelihood(best + i * one + j * other) for i in (1, -1) for j in (1, -1))
+            / (4 * one.sum() * other.sum())
+            for other in steps
+        ]
+        for one in steps
+    ]
+    wanted = np.sqrt(np.diag(np.linalg.inv(-np.array(curvature))))
+    assert list(fitted.standard_errors.values()) == pytest.approx(wanted, rel=1e-3)
+    assert fitted.converged
 
 
-def test_gamma_gamma_parameters_are_recovered() -> None:
-    rng = np.random.default_rng(2)
-    x = rng.integers(1, 12, 20_000).astype(float)
-    rate = rng.gamma(3.7, 1 / 15.0, len(x))
-    mean = rng.gamma(6.0 * x, 1 / (rate * x))
-    fitted = fit_gamma_gamma(pl.Series(x), pl.Series(mean))
-    assert (fitted.p, fitted.q, fitted.v) == pytest.approx((6.0, 3.7, 15.0), rel=0.1)
+def test_a_fit_that_begins_with_some_customers_ends_where_one_on_all_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [pl.Series(values) for values in purchases(PAPER, customers=20_000, periods=39.0, seed=5)]
+    whole = fit_beta_geometric(*columns, modified=True)
+    monkeypatch.setattr("pipelines.customers.histories.DRAFT", 500)
+    drafted = fit_beta_geometric(*columns, modified=True)
+    assert drafted.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-6)
+    assert (drafted.r, drafted.alpha, drafted.a, drafted.b) == pytest.approx(
+        (whole.r, whole.alpha, whole.a, whole.b), rel=1e-6
+    )
+
+
+def test_parameters_that_run_away_are_said_to() -> None:
+    """Customers of whom none ever leaves: nothing tells a from 0."""
+    rng = np.random.default_rng(6)
+    x = rng.poisson(rng.gamma(20, 1.5 / 20, 500) * 40.0).astype(float)
+    fitted = fit_beta_geometric(pl.Series(x), pl.Series(np.where(x > 0, 40.0, 0.0)), pl.Series([40.0] * 500))
+    assert not fitted.converged
+
+
+def test_what_is_stored_is_what_is_read() -> None:
+    x, recency, age = purchases(PAPER, customers=500, periods=39.0, seed=5)
+    fitted = fit_beta_geometric(pl.Series(x), pl.Series(recency), pl.Series(age))
+    assert BetaGeometric(**json.loads(json.dumps(fitted.as_dict(), allow_nan=False))) == fitted
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_a_wait_is_where_the_chance_of_no_purchase_has_come_down(modified: bool) -> None:
+    model = BetaGeometric(0.8, 5.0, 0.9, 2.0, modified=modified)
+    history = purchases(model, customers=300, periods=30.0, seed=3)
+    for q in (0.1, 0.5, 0.9):
+        waits = model.wait(q, *history)
+        never = np.isnan(waits)
+        assert (model.p_alive(*history)[never] <= q).all()
+        assert (model.p_alive(*history)[~never] > q).all()
+        for wait, customer in zip(waits[~never][:20], np.transpose(history)[~never], strict=False):
+            assert model.p_no_purchase(wait, *one(*customer))[0] == pytest.approx(1 - q, abs=1e-9)
+
+
+@pytest.mark.parametrize("modified", [False, True])
+def test_chances_of_each_number_of_purchases_add_up_to_what_is_expected(modified: bool) -> None:
+    model = BetaGeometric(0.8, 5.0, 0.9, 2.0, modified=modified)
+    chances = np.array([model.p_purchases_from_start(count, 30.0) for count in range(400)])
+    assert chances.sum() == pytest.approx(1, abs=1e-6)
+    assert chances @ np.arange(400) == pytest.approx(float(model.expected_from_start(30.0)), abs=1e-4)
 
 
 def test_a_shop_without_repeat_customers_is_told_so() -> None:
