@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 WEEKS = 52
 YEAR_DAYS = 7 * WEEKS
 _SMOOTHED = 7  # weeks, centred
+_QUARTER = 13  # weeks
+_STILL_COMING = 0.05  # of a year's new customers, in each of its quarters
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Clock:
 
     @classmethod
     def of(cls, ledger: pl.DataFrame, as_of: date) -> Clock:
-        """The season of ordering as known at the end of a day; steady where there is no whole year."""
+        """The season of ordering as known at the end of a day; steady where it cannot be told."""
         orders, _ = _weekly(ledger, as_of)
         return cls(as_of, _pace(orders))
 
@@ -89,14 +91,21 @@ class Clock:
 
 
 def _weekly(ledger: pl.DataFrame, as_of: date) -> tuple[Floats, Floats]:
-    """Purchase days and spend of each whole week that ends with a day, newest first."""
+    """Purchase days and spend of each whole week that ends with a day, newest first.
+
+    None where no new customers came in some quarter of the last year: a cohort that dies out looks like a season.
+    """
     ago = (pl.lit(as_of) - pl.col("day")).dt.total_days()
-    known = known_by(ledger, as_of).filter(pl.col("orders") > 0).select("spend", ago=ago)
-    if known.is_empty():
+    known = known_by(ledger, as_of).filter(pl.col("orders") > 0).select("customer_id", "spend", week=ago // 7, ago=ago)
+    firsts = known.group_by("customer_id").agg(pl.col("week").max())["week"].to_numpy()
+    quarters = np.bincount(firsts[firsts < WEEKS] // _QUARTER, minlength=WEEKS // _QUARTER)
+    if quarters.min() <= _STILL_COMING * quarters.sum():
         return np.zeros(0), np.zeros(0)
-    days = known["ago"].to_numpy()
-    weeks = (int(days.max()) + 1) // 7
-    return tuple(np.bincount(days // 7, what)[:weeks].astype(float) for what in (None, known["spend"].to_numpy()))  # type: ignore[return-value]
+    weeks = (int(known["ago"].to_numpy().max()) + 1) // 7
+    week, spend = known["week"].to_numpy(), known["spend"].to_numpy()
+    return np.bincount(week, minlength=weeks)[:weeks].astype(float), np.bincount(week, spend, weeks)[:weeks].astype(
+        float
+    )
 
 
 def _pace(weekly: Floats) -> tuple[float, ...]:
@@ -115,10 +124,9 @@ def _pace(weekly: Floats) -> tuple[float, ...]:
 
 def _growth_a_week(counts: Floats) -> float:
     """What the weeks with a week a year before them say of growth; 1 where they are fewer than a quarter."""
-    newer, older = counts[:-WEEKS], counts[WEEKS:]
-    if len(older) < WEEKS // 4 or not newer.sum() or not older.sum():
-        return 1.0
-    return float((newer.sum() / older.sum()) ** (1 / WEEKS))
+    newer, older = counts[:-WEEKS].sum(), counts[WEEKS:].sum()
+    told = len(counts) >= WEEKS + _QUARTER and newer > 0 and older > 0
+    return float((newer / older) ** (1 / WEEKS)) if told else 1.0
 
 
 def _credible(raw: Floats) -> Floats:

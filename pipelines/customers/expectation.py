@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from pipelines.customers.btyd import BetaGeometric, fit_beta_geometric
 from pipelines.customers.clock import Clock
+from pipelines.customers.pareto import Pareto, fit_pareto
 
 Floats = NDArray[np.float64]
+Kind = Literal["pareto", "mbg"]
 Ages = tuple[Floats, Floats, Floats]
 _CROWD = 2.0  # times as many first orders as in the usual week
 _ENOUGH = 0.25  # of the customers, who have to be left to learn from
@@ -21,7 +23,7 @@ _ENOUGH = 0.25  # of the customers, who have to be left to learn from
 
 @dataclass(frozen=True)
 class Expectation:
-    """MBG/NBD in the time of a clock, at the end of one day.
+    """Pareto/NBD, or MBG/NBD, in the time of a clock, at the end of one day.
 
     Attributes:
         btyd: The model.
@@ -30,21 +32,26 @@ class Expectation:
         period_days: Unit of its times.
     """
 
-    btyd: BetaGeometric
+    btyd: Pareto | BetaGeometric
     clock: Clock
     as_of: date
     period_days: int
 
     @classmethod
-    def fit(cls, rows: pl.DataFrame, clock: Clock, as_of: date, period_days: int) -> Expectation:
-        """MBG/NBD of the customers of a snapshot.
+    def fit(cls, rows: pl.DataFrame, clock: Clock, as_of: date, period_days: int, kind: Kind) -> Expectation:
+        """The model of the customers of a snapshot.
 
         Raises:
             NotEnoughDataError: Too few customers have bought again.
         """
-        x, recency, age = ages(newcomers(rows, period_days), clock, as_of, period_days)
-        btyd = fit_beta_geometric(pl.Series(x), pl.Series(recency), pl.Series(age), modified=True)
+        told = (pl.Series(each) for each in ages(newcomers(rows, period_days), clock, as_of, period_days))
+        btyd = fit_pareto(*told) if kind == "pareto" else fit_beta_geometric(*told, modified=True)
         return cls(btyd, clock, as_of, period_days)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the data can tell all parameters of the model: its likelihood has a peak."""
+        return self.btyd.converged and bool(self.btyd.standard_errors)
 
     def ages(self, rows: pl.DataFrame) -> Ages:
         """x, t_x and T of the rows of a snapshot, in periods of the clock."""
@@ -84,7 +91,8 @@ class Expectation:
     def from_dict(cls, facts: dict[str, Any]) -> Expectation:
         """What `as_dict` gave."""
         clock, as_of = Clock.from_dict(facts["clock"]), date.fromisoformat(facts["as_of"])
-        return cls(BetaGeometric(**facts["btyd"]), clock, as_of, facts["period_days"])
+        model = Pareto if "beta" in facts["btyd"] else BetaGeometric
+        return cls(model(**facts["btyd"]), clock, as_of, facts["period_days"])
 
 
 def newcomers(rows: pl.DataFrame, period_days: int) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.customers import FEATURES, describe, known_by, labels
 from pipelines.customers.calibration import log_odds
 from pipelines.customers.clock import Clock
-from pipelines.customers.expectation import Expectation
+from pipelines.customers.expectation import Expectation, Kind
 from pipelines.customers.record import first_and_last, too_little
 from pipelines.errors import NotEnoughDataError
 
@@ -27,11 +27,11 @@ class Shared:
 
     Attributes:
         rows: Day → snapshot.
-        expectations: Clock and day → model.
+        expectations: Clock, day and kind → model.
     """
 
     rows: dict[date, pl.DataFrame] = field(default_factory=dict)
-    expectations: dict[tuple[Clock, date], Expectation] = field(default_factory=dict)
+    expectations: dict[tuple[Clock, date, Kind], Expectation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,16 @@ class Past:
         """The season of what an order is worth, where `clock` runs with that of ordering; steady with it."""
         return Clock.of_order_worth(self.ledger, self.cut) if self.clock.pace else self.clock
 
+    @cached_property
+    def kind(self) -> Kind:
+        """Pareto/NBD ranks better, but a young record may not tell its parameters: then MBG/NBD, at every moment."""
+        return "pareto" if self._expectation(self.cut, "pareto").is_told else "mbg"
+
     def moment(self, as_of: date) -> Moment:
         """The moment at the end of a day."""
         if as_of > self.cut:
             raise ValueError(f"{as_of} is later than {self.cut}, the last day that is known")
-        if as_of not in self._shared.rows:
-            self._shared.rows[as_of] = describe(self.ledger, as_of, period_days=self.period_days)
-        rows, key = self._shared.rows[as_of], (self.clock, as_of)
-        if key not in self._shared.expectations:
-            self._shared.expectations[key] = Expectation.fit(rows, self.clock, as_of, self.period_days)
-        return Moment(as_of, rows, self._shared.expectations[key], self.horizon_days)
+        return Moment(as_of, self._rows(as_of), self._expectation(as_of, self.kind), self.horizon_days)
 
     def outcome(self, as_of: date) -> pl.DataFrame:
         """Labels of the customers of a moment, in the same order."""
@@ -133,6 +133,18 @@ class Past:
     def surprise(self, as_of: date) -> float:
         """Log-odds of the rate that came true in a complete window less those BTYD said."""
         return float(log_odds(self.churned(as_of).mean()) - log_odds(self.moment(as_of).no_order.mean()))
+
+    def _rows(self, as_of: date) -> pl.DataFrame:
+        if as_of not in self._shared.rows:
+            self._shared.rows[as_of] = describe(self.ledger, as_of, period_days=self.period_days)
+        return self._shared.rows[as_of]
+
+    def _expectation(self, as_of: date, kind: Kind) -> Expectation:
+        key = self.clock, as_of, kind
+        if key not in self._shared.expectations:
+            fitted = Expectation.fit(self._rows(as_of), self.clock, as_of, self.period_days, kind)
+            self._shared.expectations[key] = fitted
+        return self._shared.expectations[key]
 
     def _has_repeats(self, as_of: date) -> bool:
         try:

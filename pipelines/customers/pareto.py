@@ -139,7 +139,8 @@ class Pareto:
         for _ in range(_TURNS):
             periods = self._by_share(share, x, age)
             missing = q - self._p_return(periods, x, age)
-            share = share + missing * (1 + periods / (self.beta + age)) ** self.s
+            with np.errstate(over="ignore", invalid="ignore"):  # no end in sight: left out below
+                share = share + missing * (1 + periods / (self.beta + age)) ** self.s
             share = np.where(share < _MOST, share, np.nan)
             if not (np.abs(missing) > _CLOSE).any():
                 break

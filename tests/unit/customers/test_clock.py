@@ -68,10 +68,12 @@ def test_a_first_year_is_steady() -> None:
 
 def test_the_season_is_found_and_growth_is_not_taken_for_it() -> None:
     days = 3 * YEAR_DAYS
-    learned = Clock.of(book(seasonal(days), 600, 2, start_by=60), FIRST + timedelta(days=days - 1))
+    learned = Clock.of(book(seasonal(days), 900, 2), FIRST + timedelta(days=days - 1))
     pace = np.array(learned.pace)
     assert pace.mean() == pytest.approx(1)
     assert pace[42:49].mean() / pace[5:35].mean() == pytest.approx(2, rel=0.1)
+    dying = book(np.exp(-np.arange(days) / 200), 600, 8, start_by=60)
+    assert Clock.of(dying, FIRST + timedelta(days=days - 1)).pace == ()
     growing = Clock.of(book(np.ones(days), 1_500, 3), FIRST + timedelta(days=days - 1))
     assert np.ptp(growing.pace) < 0.4  # 0.74 where growth is left in
 
@@ -113,4 +115,4 @@ def test_a_crowd_at_the_start_does_not_teach_when_customers_begin() -> None:
     assert left.len() > 380
     assert newcomers(rows(there_before), 7).height == 300  # one cohort: nobody else to learn from
     assert newcomers(rows(lines), 7).height == 400
-    assert Expectation.fit(rows(both), Clock(FIRST), as_of, 7).btyd.log_likelihood < 0
+    assert Expectation.fit(rows(both), Clock(FIRST), as_of, 7, "mbg").btyd.log_likelihood < 0
