@@ -100,7 +100,12 @@ WORDINGS: dict[str, Wording] = {
     "expected_orders": Wording(
         "expectation", "Orders to come, by number and age of past ones", "按历史订单预计的未来订单数"
     ),
-    "p_no_order": Wording("expectation", "by that alone, chance of no order", "仅据此不再下单的概率", "share"),
+    "p_no_order": Wording(
+        "expectation",
+        "chance of no order, by number and age of orders alone",
+        "仅按订单次数与时间推算的不再下单概率",
+        "share",
+    ),
 }
 # What buy-till-you-die judges by is told with what it makes of it.
 _SEEN_EN = "Days since the last order {}, purchase days {}: "
@@ -124,7 +129,7 @@ def sentences(names: list[str], reasons: pl.DataFrame) -> pl.DataFrame:
         >>> sentences(["return_share"], reasons)["text_zh"][0]
         '退货金额占比：25%（活跃客户中位数：3.1%），与较高的流失风险相关'
         >>> sentences(["p_no_order"], reasons)["text_en"][0].split(" (")[0]
-        'Days since the last order 70, purchase days 3: by that alone, chance of no order: 25 %'
+        'Days since the last order 70, purchase days 3: chance of no order, by number and age of orders alone: 25 %'
     """
     told = [WORDINGS[name] for name in names]
     frame = reasons.with_columns(
