@@ -16,7 +16,7 @@ from features.customers import gaps, labels
 from pipelines.customers import churn, metrics, value
 from pipelines.customers.btyd import fit_beta_geometric
 from pipelines.customers.models import fit_value
-from pipelines.customers.moments import Past, Shared, ages
+from pipelines.customers.moments import Past, Shared
 from pipelines.customers.record import first_and_last, too_little
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Customers, Settings
@@ -82,7 +82,7 @@ def run(ledger: pl.DataFrame, last: date, settings: Settings) -> Backtest:
     value_cuts = [(cut, judge_days) for cut in _cuts(first, last, judge_days, terms)]
     if judge_days < terms.value_horizon_days <= record_days // 2:
         value_cuts.append((last - timedelta(days=terms.value_horizon_days), terms.value_horizon_days))
-    shared: Shared = {}
+    shared = Shared()
     with progress("customers: backtest", len(churn_cuts) + len(value_cuts)) as advance:
         churns, lacking = _each(
             [partial(churn_at, ledger, cut, last, settings, shared=shared) for cut in churn_cuts], advance
@@ -104,7 +104,7 @@ def churn_at(
     past = Past(ledger, cut, horizon_days=terms.churn_horizon_days, period_days=terms.period_days, shared=shared)
     rows = past.moment(cut).rows
     model = churn.fit(past, trees=terms.trees, seed=settings.seed, threads=settings.threads)
-    own = ages(rows)
+    own = past.moment(cut).expectation.ages(rows)
     bg = fit_beta_geometric(rows["frequency"], rows["recency"], rows["T"])
     days = past.training_days(1)
     rule = churn.fit_recency_rule(past) if days else None

@@ -3,14 +3,12 @@
 LightGBM says who, BTYD and the season say how many. The trees learn, over several past moments, how each customer
 differs from what MBG/NBD expects at the level that came true in that moment's window, so no season teaches them a
 level. At the cut, log-odds of MBG/NBD plus a share of what the trees add are shifted as a whole until their mean is
-the level expected now: MBG/NBD's, moved by what the same window of earlier years held beyond MBG/NBD, shrunk by a
-prior worth one year: half of what one year showed, two thirds of what two years showed on average.
+the level expected now (`anchor`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pipelines.customers import boosting
-from pipelines.customers.btyd import BetaGeometric
+from pipelines.customers.anchor import Anchor, choose
 from pipelines.customers.calibration import MonotoneCurve, level_shift, log_odds
-from pipelines.customers.moments import YEAR_DAYS, Past, ages, keyed, with_btyd
+from pipelines.customers.expectation import Expectation
+from pipelines.customers.moments import Past, keyed, with_btyd
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -38,27 +37,18 @@ class ChurnModel:
     """MBG/NBD, trees on top, and the shift to the level expected.
 
     Attributes:
-        btyd: MBG/NBD as fitted at the cut.
+        expectation: MBG/NBD as fitted, at the day whose customers set the shift.
         booster: The trees, or None where no label window was complete.
         horizon_days: Length of the window without an order.
-        period_days: Unit of the BTYD times.
         shift: Added to all log-odds.
-        season: Log-odds that the season added to the level of MBG/NBD.
-        anchored_on: The day whose customers set the shift.
+        anchor: The level they were shifted to, and how it was found.
     """
 
-    btyd: BetaGeometric
+    expectation: Expectation
     booster: lgb.Booster | None
     horizon_days: int
-    period_days: int
     shift: float
-    season: float
-    anchored_on: date
-
-    @property
-    def periods(self) -> float:
-        """The horizon in periods."""
-        return self.horizon_days / self.period_days
+    anchor: Anchor
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Churn probabilities.
@@ -72,16 +62,13 @@ class ChurnModel:
         return keyed(
             rows,
             churn_probability=pl.Series(expit(self._log_odds(rows) + self.shift)),
-            p_alive=pl.Series(self.btyd.p_alive(*ages(rows))),
+            p_alive=pl.Series(self.expectation.p_alive(rows)),
         )
 
     def anchored(self, past: Past) -> ChurnModel:
-        """The same model at the level expected at another day's end: that of `past.cut`."""
-        moment = past.moment(past.cut)
-        season = season_at(past)
-        level = float(expit(log_odds(moment.no_order.mean()) + season))
-        shift = level_shift(self._log_odds(moment.rows), level)
-        return replace(self, shift=shift, season=season, anchored_on=past.cut)
+        """The same model at the level expected, in the way it was anchored before, at another day's end: `past.cut`."""
+        anchor, past = choose(past, self.anchor.kind)
+        return self._at(anchor, past)
 
     def importances(self) -> pl.DataFrame:
         """Gain of each feature, largest first; empty without trees."""
@@ -93,22 +80,32 @@ class ChurnModel:
     def to_dir(self, folder: Path) -> None:
         """Write `model.json` and, where there are trees, `trees.txt`."""
         facts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "booster"}
-        facts |= {"btyd": self.btyd.as_dict(), "anchored_on": self.anchored_on.isoformat()}
+        facts |= {
+            "period_days": self.expectation.period_days,
+            "expectation": self.expectation.as_dict(),
+            "anchor": asdict(self.anchor),
+        }
         boosting.write(folder, facts | {"class": "pipelines.customers.churn:ChurnModel"}, self.booster)
 
     @classmethod
     def from_dir(cls, folder: Path) -> ChurnModel:
         """Read what `to_dir` wrote."""
         facts, booster = boosting.read(folder)
-        facts |= {"btyd": BetaGeometric(**facts["btyd"]), "anchored_on": date.fromisoformat(facts["anchored_on"])}
+        del facts["period_days"]
+        facts |= {"expectation": Expectation.from_dict(facts["expectation"]), "anchor": Anchor(**facts["anchor"])}
         return cls(booster=booster, **facts)
 
     def _log_odds(self, rows: pl.DataFrame) -> Floats:
-        features = with_btyd(rows, self.btyd, self.periods)
+        features = with_btyd(rows, self.expectation, self.horizon_days)
         odds = log_odds(features["p_no_order"].to_numpy())
         if self.booster is None:
             return odds
         return odds + TREES_SHARE * boosting.predict(self.booster, features, raw=True)
+
+    def _at(self, anchor: Anchor, past: Past) -> ChurnModel:
+        seen = replace(self.expectation, clock=past.clock, as_of=past.cut)
+        model = replace(self, anchor=anchor, expectation=seen, shift=0.0)
+        return replace(model, shift=level_shift(model._log_odds(past.moment(past.cut).rows), anchor.level))
 
 
 def fit(past: Past, *, trees: int, seed: int, threads: int) -> ChurnModel:
@@ -123,23 +120,10 @@ def fit(past: Past, *, trees: int, seed: int, threads: int) -> ChurnModel:
     Raises:
         NotEnoughDataError: Too few customers have bought again.
     """
-    btyd = past.moment(past.cut).btyd
+    anchor, past = choose(past)
     booster = _grow(past, trees=trees, seed=seed, threads=threads)
-    model = ChurnModel(btyd, booster, past.horizon_days, past.period_days, 0.0, 0.0, past.cut)
-    return model.anchored(past)
-
-
-def season_at(past: Past) -> float:
-    """Log-odds that the season adds to what BTYD expects of the window after the cut; 0 in a first year.
-
-    The mean over earlier years of what the same window held beyond BTYD, times years / (years + 1).
-    """
-    record_days = (past.cut - past.first).days
-    seen = [
-        past.surprise(past.cut - timedelta(days=YEAR_DAYS * back)) for back in range(1, record_days // YEAR_DAYS + 1)
-    ]
-    known = [surprise for surprise in seen if surprise is not None]
-    return sum(known) / (len(known) + 1)
+    expectation = past.moment(past.cut).expectation
+    return ChurnModel(expectation, booster, past.horizon_days, 0.0, anchor)._at(anchor, past)
 
 
 def fit_recency_rule(past: Past) -> MonotoneCurve:

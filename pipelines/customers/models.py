@@ -51,7 +51,7 @@ def fit(ledger: pl.DataFrame, cut: date, settings: Settings, advance: Advance) -
         NotEnoughDataError: There are too few customers, or too few of them have bought again.
     """
     terms = settings.customers
-    shared: Shared = {}
+    shared = Shared()
     past = Past(ledger, cut, horizon_days=terms.churn_horizon_days, period_days=terms.period_days, shared=shared)
     leaving = churn.fit(past, trees=terms.trees, seed=settings.seed, threads=settings.threads)
     advance()

@@ -1,8 +1,8 @@
-"""Past moments: snapshots of the same customers at earlier days, each with a BTYD model of what was known then."""
+"""Past moments: snapshots of the same customers at earlier days, each with what BTYD expected then."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -11,15 +11,27 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.customers import FEATURES, describe, known_by, labels
-from pipelines.customers.btyd import BetaGeometric, fit_beta_geometric
 from pipelines.customers.calibration import log_odds
+from pipelines.customers.clock import Clock
+from pipelines.customers.expectation import Expectation
 from pipelines.customers.record import first_and_last, too_little
 from pipelines.errors import NotEnoughDataError
 
 Floats = NDArray[np.float64]
-Shared = dict[date, tuple[pl.DataFrame, BetaGeometric]]
-YEAR_DAYS = 364  # 52 whole weeks: the same weekday a year before
 BTYD_FEATURES = ("p_alive", "expected_orders", "p_no_order")
+
+
+@dataclass
+class Shared:
+    """What pasts of one ledger have in common, whatever their cut and horizon.
+
+    Attributes:
+        rows: Day → snapshot.
+        expectations: Clock and day → model.
+    """
+
+    rows: dict[date, pl.DataFrame] = field(default_factory=dict)
+    expectations: dict[tuple[Clock, date], Expectation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,17 +40,17 @@ class Moment:
 
     as_of: date
     rows: pl.DataFrame
-    btyd: BetaGeometric
-    periods: float
+    expectation: Expectation
+    horizon_days: int
 
     @cached_property
     def no_order(self) -> Floats:
         """BTYD probability of no order within the horizon."""
-        return self.btyd.p_no_purchase(self.periods, *ages(self.rows))
+        return self.expectation.no_order(self.rows, self.horizon_days)
 
     def features(self) -> pl.DataFrame:
         """What a churn model learns from: the snapshot and the outputs of BTYD."""
-        return with_btyd(self.rows, self.btyd, self.periods)
+        return with_btyd(self.rows, self.expectation, self.horizon_days)
 
 
 class Past:
@@ -49,8 +61,8 @@ class Past:
         cut: The last day that is known.
         horizon_days: Length of the label window.
         period_days: Unit of BTYD times.
-        shared: Snapshots and fits of the same ledger at earlier days, to be used and added to. They depend on nothing
-            but their day, so pasts with other cuts and horizons may share them.
+        clock: What BTYD times are told by; a steady one unless said.
+        shared: Snapshots and fits of the same ledger, to be used and added to.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class Past:
         *,
         horizon_days: int,
         period_days: int,
+        clock: Clock | None = None,
         shared: Shared | None = None,
     ) -> None:
         self.cut = cut
@@ -73,17 +86,29 @@ class Past:
                 remedy="name a later day, bring earlier orders",
             )
         self.first, _ = first_and_last(self.ledger)
-        self._shared: Shared = shared if shared is not None else {}
+        self.clock = clock if clock is not None else Clock(self.first)
+        self._shared = shared if shared is not None else Shared()
+
+    def told_by(self, clock: Clock) -> Past:
+        """The same past by another clock."""
+        terms = {"horizon_days": self.horizon_days, "period_days": self.period_days}
+        return Past(self.ledger, self.cut, **terms, clock=clock, shared=self._shared)
+
+    @cached_property
+    def worth(self) -> Clock:
+        """The season of what an order is worth, where `clock` runs with that of ordering; steady with it."""
+        return Clock.of_order_worth(self.ledger, self.cut) if self.clock.pace else self.clock
 
     def moment(self, as_of: date) -> Moment:
         """The moment at the end of a day."""
         if as_of > self.cut:
             raise ValueError(f"{as_of} is later than {self.cut}, the last day that is known")
-        if as_of not in self._shared:
-            rows = describe(self.ledger, as_of, period_days=self.period_days)
-            btyd = fit_beta_geometric(rows["frequency"], rows["recency"], rows["T"], modified=True)
-            self._shared[as_of] = rows, btyd
-        return Moment(as_of, *self._shared[as_of], self.horizon_days / self.period_days)
+        if as_of not in self._shared.rows:
+            self._shared.rows[as_of] = describe(self.ledger, as_of, period_days=self.period_days)
+        rows, key = self._shared.rows[as_of], (self.clock, as_of)
+        if key not in self._shared.expectations:
+            self._shared.expectations[key] = Expectation.fit(rows, self.clock, as_of, self.period_days)
+        return Moment(as_of, rows, self._shared.expectations[key], self.horizon_days)
 
     def outcome(self, as_of: date) -> pl.DataFrame:
         """Labels of the customers of a moment, in the same order."""
@@ -93,22 +118,20 @@ class Past:
         """1 for the customers of a moment who did not order within the horizon."""
         return self.outcome(as_of)["churned"].cast(pl.Float64).to_numpy()
 
-    def complete(self, as_of: date) -> bool:
-        """Whether the label window of a day is over, and enough was on record before it to judge by."""
-        over = as_of + timedelta(days=self.horizon_days) <= self.cut
+    def complete(self, as_of: date, cut: date | None = None) -> bool:
+        """Whether the label window of a day is over at a cut, and enough was on record before it to judge by."""
+        over = as_of + timedelta(days=self.horizon_days) <= (cut or self.cut)
         enough = as_of - self.first >= timedelta(days=min(self.horizon_days, 91))
         return over and enough and self._has_repeats(as_of)
 
-    def training_days(self, most: int, step_days: int = 28) -> list[date]:
-        """Days with complete label windows, newest first."""
-        newest = self.cut - timedelta(days=self.horizon_days)
+    def training_days(self, most: int, step_days: int = 28, cut: date | None = None) -> list[date]:
+        """Days whose label windows were complete at a cut, newest first; the cut of this past unless said."""
+        newest = (cut or self.cut) - timedelta(days=self.horizon_days)
         days = [newest - timedelta(days=step_days * back) for back in range(most)]
-        return [day for day in days if self.complete(day)]
+        return [day for day in days if self.complete(day, cut)]
 
-    def surprise(self, as_of: date) -> float | None:
-        """Log-odds of the rate that came true less those BTYD said: what season (and error) added. None if unknown."""
-        if not self.complete(as_of):
-            return None
+    def surprise(self, as_of: date) -> float:
+        """Log-odds of the rate that came true in a complete window less those BTYD said."""
         return float(log_odds(self.churned(as_of).mean()) - log_odds(self.moment(as_of).no_order.mean()))
 
     def _has_repeats(self, as_of: date) -> bool:
@@ -119,23 +142,16 @@ class Past:
         return True
 
 
-def ages(rows: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
-    """x, t_x and T of the rows of a snapshot, as arrays."""
-    x, recency, age = (rows[name].cast(pl.Float64).to_numpy() for name in ("frequency", "recency", "T"))
-    return x, recency, age
-
-
 def keyed(rows: pl.DataFrame, **columns: pl.Series) -> pl.DataFrame:
     """New columns beside the customer_id of the rows, where they have one."""
     own = {"customer_id": rows["customer_id"]} if "customer_id" in rows.columns else {}
     return pl.DataFrame(own | columns)
 
 
-def with_btyd(rows: pl.DataFrame, btyd: BetaGeometric, periods: float) -> pl.DataFrame:
+def with_btyd(rows: pl.DataFrame, expectation: Expectation, horizon_days: int) -> pl.DataFrame:
     """The feature columns of a snapshot beside what BTYD makes of them, all numbers."""
-    own = ages(rows)
     return rows.select(list(FEATURES)).with_columns(
-        p_alive=pl.Series(btyd.p_alive(*own)),
-        expected_orders=pl.Series(btyd.expected_purchases(periods, *own)),
-        p_no_order=pl.Series(btyd.p_no_purchase(periods, *own)),
+        p_alive=pl.Series(expectation.p_alive(rows)),
+        expected_orders=pl.Series(expectation.orders(rows, horizon_days)),
+        p_no_order=pl.Series(expectation.no_order(rows, horizon_days)),
     )

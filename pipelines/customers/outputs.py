@@ -21,9 +21,9 @@ def score_customers(
     ledger: pl.DataFrame, as_of: date, models: Models, settings: Settings, version: str
 ) -> pl.DataFrame:
     """Table customer_scores at the end of a day, but for the segments the customers were in before."""
-    past = Past(ledger, as_of, horizon_days=models.churn.horizon_days, period_days=models.churn.period_days)
+    past = Past(ledger, as_of, horizon_days=models.churn.horizon_days, period_days=models.churn.expectation.period_days)
     rows = past.moment(as_of).rows
-    leaving = models.churn if models.churn.anchored_on == as_of else models.churn.anchored(past)
+    leaving = models.churn if models.churn.expectation.as_of == as_of else models.churn.anchored(past)
     limit = active_days(past.ledger, as_of, settings.customers)
     scores = (
         rows.select("customer_id", "days_since_last_order", "orders", "spend")

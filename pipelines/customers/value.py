@@ -18,8 +18,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.customers import boosting
-from pipelines.customers.btyd import BetaGeometric, GammaGamma, fit_gamma_gamma
-from pipelines.customers.moments import Past, ages, keyed, with_btyd
+from pipelines.customers.anchor import choose
+from pipelines.customers.btyd import GammaGamma, fit_gamma_gamma
+from pipelines.customers.clock import Clock
+from pipelines.customers.expectation import Expectation
+from pipelines.customers.moments import Past, keyed, with_btyd
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -39,12 +42,12 @@ class ValueModel:
     """MBG/NBD × Gamma-Gamma, trees that rank, and how far past customers ended from their expectation.
 
     Attributes:
-        btyd: MBG/NBD as fitted at the cut.
+        expectation: MBG/NBD as fitted at the cut.
         spending: Gamma-Gamma of net spend a purchase day.
+        worth: Runs with the season of what a purchase day is worth.
         booster: The trees, or None where no window was complete.
         horizon_days: The value horizon.
         taught_days: Length of the windows that taught the trees.
-        period_days: Unit of the BTYD times.
         rate: Share of revenue that counts: 1, or the margin rate.
         discount_rate_a_year: Interest by which later orders count less.
         scale: Brings the total of the geometric mean to that of BTYD.
@@ -53,12 +56,12 @@ class ValueModel:
         high: Upper end over the expectation in each bin.
     """
 
-    btyd: BetaGeometric
+    expectation: Expectation
     spending: GammaGamma
+    worth: Clock
     booster: lgb.Booster | None
     horizon_days: int
     taught_days: int
-    period_days: int
     rate: float = 1.0
     discount_rate_a_year: float = 0.0
     scale: float = 1.0
@@ -80,7 +83,7 @@ class ValueModel:
         low, high = self._interval(value / self.rate if self.rate else value)
         return keyed(
             rows,
-            expected_orders=pl.Series(self.btyd.expected_purchases(self.horizon_days / self.period_days, *ages(rows))),
+            expected_orders=pl.Series(self.expectation.orders(rows, self.horizon_days)),
             value=pl.Series(value),
             value_low=pl.Series(np.minimum(low * value, value)),
             value_high=pl.Series(np.maximum(high * value, value)),
@@ -90,24 +93,31 @@ class ValueModel:
     def expected_revenue(self, rows: pl.DataFrame) -> Floats:
         """MBG/NBD × Gamma-Gamma over the horizon: discounted expected purchase days times their expected value."""
         ends = np.linspace(0, self.horizon_days, SLICES + 1)
-        own = ages(rows)
-        reached = np.array([self.btyd.expected_purchases(end / self.period_days, *own) for end in ends])
+        reached = np.array([self.expectation.orders(rows, end) for end in ends])
+        worth = self.worth.between(self.expectation.as_of, ends[:-1], ends[1:]) / np.diff(ends)
         years = (ends[1:] + ends[:-1]) / 2 / 365.25
-        discounted = (np.diff(reached, axis=0).T / (1 + self.discount_rate_a_year) ** years).sum(axis=1)
+        discounted = (np.diff(reached, axis=0).T * worth / (1 + self.discount_rate_a_year) ** years).sum(axis=1)
         revenue: Floats = discounted * self.spending.expected_value(*purchases(rows))
         return revenue
 
     def to_dir(self, folder: Path) -> None:
         """Write `model.json` and, where there are trees, `trees.txt`."""
         facts = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "booster"}
-        facts |= {"btyd": self.btyd.as_dict(), "spending": self.spending.as_dict()}
+        facts |= {
+            "period_days": self.expectation.period_days,
+            "expectation": self.expectation.as_dict(),
+            "spending": self.spending.as_dict(),
+        }
+        facts |= {"worth": self.worth.as_dict()}
         boosting.write(folder, facts | {"class": "pipelines.customers.value:ValueModel"}, self.booster)
 
     @classmethod
     def from_dir(cls, folder: Path) -> ValueModel:
         """Read what `to_dir` wrote."""
         facts, booster = boosting.read(folder)
-        facts |= {"btyd": BetaGeometric(**facts["btyd"]), "spending": GammaGamma(**facts["spending"])}
+        del facts["period_days"]
+        facts |= {"expectation": Expectation.from_dict(facts["expectation"])}
+        facts |= {"spending": GammaGamma(**facts["spending"]), "worth": Clock.from_dict(facts["worth"])}
         facts |= {name: tuple(facts[name]) for name in ("expectations", "low", "high")}
         return cls(booster=booster, **facts)
 
@@ -121,11 +131,13 @@ class ValueModel:
         return np.interp(revenue, self.expectations, self.low), np.interp(revenue, self.expectations, self.high)
 
     def _median_wait_days(self, rows: pl.DataFrame) -> pl.Series:
-        x, recency, age = ages(rows)
-        alive = self.btyd.p_alive(x, recency, age)
+        x, recency, age = self.expectation.ages(rows)
+        btyd = self.expectation.btyd
+        alive = btyd.p_alive(x, recency, age)
         silent = np.where(alive > 0.5, 1 - 0.5 / np.maximum(alive, 0.5), np.nan)
         with np.errstate(divide="ignore", over="ignore"):
-            days = (self.btyd.alpha + age) * (silent ** (-1 / (self.btyd.r + x)) - 1) * self.period_days
+            periods = (btyd.alpha + age) * (silent ** (-1 / (btyd.r + x)) - 1)
+        days = self.expectation.calendar_days(periods)
         known = np.isfinite(days) & (days <= 2 * self.horizon_days)
         return pl.Series(np.where(known, np.ceil(np.where(known, days, 0)), np.nan)).fill_nan(None).cast(pl.Int64)
 
@@ -154,10 +166,10 @@ def fit(
     Raises:
         NotEnoughDataError: Too few customers have bought again, or spent anything.
     """
-    model = _at(past, past.cut, None, horizon_days, rate, discount_rate_a_year)
+    _, past = choose(past)
     days = past.training_days(MOMENTS)
     if not days:
-        return model
+        return _at(past, past.cut, None, horizon_days, rate, discount_rate_a_year)
     booster = _grow(past, days, trees=trees, seed=seed, threads=threads)
     rows = past.moment(past.cut).rows
     grown = _rescaled(_at(past, past.cut, booster, horizon_days, rate, discount_rate_a_year), rows)
@@ -187,16 +199,20 @@ def _at(
     moment = past.moment(day)
     count, mean = purchases(moment.rows)
     spending = fit_gamma_gamma(pl.Series(count), pl.Series(mean))
-    return ValueModel(moment.btyd, spending, booster, horizon_days, past.horizon_days, past.period_days, rate, discount)
+    return ValueModel(
+        moment.expectation, spending, past.worth, booster, horizon_days, past.horizon_days, rate, discount
+    )
 
 
 def _ranked(model: ValueModel, rows: pl.DataFrame) -> Floats:
     assert model.booster is not None
-    return boosting.predict(model.booster, with_btyd(rows, model.btyd, model.taught_days / model.period_days))
+    return boosting.predict(model.booster, with_btyd(rows, model.expectation, model.taught_days))
 
 
 def _rescaled(model: ValueModel, rows: pl.DataFrame) -> ValueModel:
-    total, combined = model.expected_revenue(rows).sum(), (model._value(rows) / model.rate).sum() if model.rate else 1.0
+    """The same model with the total that BTYD expects."""
+    combined = (model._value(rows) / model.rate).sum() if model.rate else 1.0
+    total = model.expected_revenue(rows).sum()
     return ValueModel(**{**model.__dict__, "scale": float(total / combined) if combined > 0 else 1.0})
 
 

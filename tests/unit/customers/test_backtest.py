@@ -82,8 +82,9 @@ def test_the_level_is_the_one_expected(book: pl.DataFrame) -> None:
     model = churn.fit(past(book), trees=40, seed=1, threads=1)
     moment = past(book).moment(CUT)
     said = model.predict(moment.rows)["churn_probability"].mean()
-    assert model.season == 0
-    assert said == pytest.approx(moment.no_order.mean(), abs=1e-6)
+    assert model.anchor.kind == "btyd"
+    assert said == pytest.approx(model.anchor.level, abs=1e-6)
+    assert said == pytest.approx(moment.no_order.mean(), abs=0.02)
 
 
 def test_the_backtest_ranks_and_adds_up(book: pl.DataFrame, settings: Settings) -> None:
