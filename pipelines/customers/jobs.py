@@ -152,8 +152,9 @@ def explain(
     """
     book, last = _book(settings, lake, as_of)
     champions, version = models.champions(tracker, settings)
-    past = Past(book, last, horizon_days=champions.churn.horizon_days, period_days=champions.churn.period_days)
-    said = explaining.chances(past, champions.churn, settings, customers, top=top)
+    leaving = champions.churn
+    past = Past(book, last, horizon_days=leaving.horizon_days, period_days=leaving.expectation.period_days)
+    said = explaining.chances(past, leaving, settings, customers, top=top)
     found = explaining.explain(past, champions, said["customer_id"].to_list(), settings, version)
     table = "customer_reasons"
     others = lake.read_or_empty(table).filter(as_of=last, model_version=version)

@@ -55,9 +55,10 @@ def explain(
     """
     rows = past.moment(past.cut).rows
     active, named = _active(rows, past, settings), _named(rows, customer_ids, past)
-    peers = with_btyd(active if active.height else rows, models.churn.btyd, models.churn.periods)
-    chosen = with_btyd(named, models.churn.btyd, models.churn.periods)
-    names, shares = contributions(models.churn, chosen, level_of(peers))
+    model = _anchored(models.churn, past)
+    peers = with_btyd(active if active.height else rows, model.expectation, model.horizon_days)
+    chosen = with_btyd(named, model.expectation, model.horizon_days)
+    names, shares = contributions(model, chosen, level_of(peers))
     found = _strongest(names, shares)
     values = chosen.select(pl.col(names).cast(pl.Float64)).to_numpy()
     medians = peers.select(pl.col(names).cast(pl.Float64).median()).to_numpy()[0]
@@ -89,8 +90,7 @@ def chances(
     """
     rows = past.moment(past.cut).rows
     rows = _named(rows, customer_ids, past) if customer_ids else _active(rows, past, settings)
-    anchored = model if model.anchored_on == past.cut else model.anchored(past)
-    said = anchored.predict(rows).select("customer_id", "churn_probability")
+    said = _anchored(model, past).predict(rows).select("customer_id", "churn_probability")
     said = said.sort("churn_probability", "customer_id", descending=[True, False])
     return said if customer_ids else said.head(top)
 
@@ -155,6 +155,10 @@ def _named(rows: pl.DataFrame, customer_ids: Sequence[str], past: Past) -> pl.Da
             remedy="name customers as the table customer_scores does, or a later day",
         )
     return rows.filter(pl.col("customer_id").is_in(list(customer_ids)))
+
+
+def _anchored(model: ChurnModel, past: Past) -> ChurnModel:
+    return model if model.expectation.as_of == past.cut else model.anchored(past)
 
 
 def _active(rows: pl.DataFrame, past: Past, settings: Settings) -> pl.DataFrame:

@@ -69,7 +69,7 @@ def test_every_feature_belongs_to_one_of_a_dozen_families() -> None:
 
 def test_shares_add_up_to_the_log_odds_of_the_model(past: Past, models: Models) -> None:
     model, rows = models.churn, past.moment(CUT).rows
-    features = with_btyd(rows, model.btyd, model.periods)
+    features = with_btyd(rows, model.expectation, model.horizon_days)
     names, shares = contributions(model, features, level_of(features))
     assert model.booster is not None
     nothing_known = model.booster.predict(features.select(names).cast(pl.Float64).to_numpy(), pred_contrib=True)[0, -1]
@@ -84,7 +84,7 @@ def test_reasons_are_the_families_that_move_most(past: Past, models: Models, eve
     TABLES["customer_reasons"].schema.validate(found)
     assert found["customer_id"].n_unique() == len(everyone)
     rows = past.moment(CUT).rows
-    features = with_btyd(rows, models.churn.btyd, models.churn.periods)
+    features = with_btyd(rows, models.churn.expectation, models.churn.horizon_days)
     active = features.filter(rows["days_since_last_order"] <= 120)
     names, shares = contributions(models.churn, features, level_of(active))
     for place, customer in list(enumerate(rows["customer_id"]))[::23]:
