@@ -1,8 +1,7 @@
 """What is known of a customer at the end of one day.
 
-Order lines become a *ledger*: one row a customer, local day and day of knowledge. A snapshot as of a day reads only
-ledger rows known by then; labels read the rows of a window that was complete. Sales count on the day they are made,
-returns on the day they come back, so nothing that happens later changes what a snapshot said.
+A snapshot as of a day reads only those rows of the ledger (`features.ledger`) that were known by then; labels read the
+rows of a window that was complete.
 
 Vocabulary (Fader & Hardie): `frequency` x is the number of repeat purchase days, `recency` t_x the age at the last
 purchase, `T` the age at the snapshot, both in units of `period_days`. `days_since_last_order` is the recency of RFM.
@@ -10,17 +9,31 @@ purchase, `T` the age at the snapshot, both in units of `period_days`. `days_sin
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, timedelta
 
 import polars as pl
 
+from features.ledger import KEY, WHOLE, by_day, known_by, ledger, purchase_days
+
+__all__ = ["FEATURES", "WHERE_BROUGHT", "WINDOW_WEEKS", "describe", "gaps", "known_by", "labels", "ledger", "snapshot"]
+
 WINDOW_WEEKS = (4, 8, 13, 26, 52)
-_KEY = "customer_id"
-_SPAN = (_KEY, "day", "known_on", "until")
-_SUMS = ("orders", "new_products", "spend", "returned", "lines", "units", "hours")
-# Money and units are summed as whole ten-thousandths: such sums are the same in whatever order they are taken.
-_WHOLE = 10_000
-_NEVER = date.max
+
+#: What only some shops can say: the column of the ledger it is made from, and what it says. Null elsewhere.
+WHERE_BROUGHT: dict[str, tuple[str, str]] = {
+    "channels": ("new_channels", "different channels ordered through"),
+    "main_channel_share": ("channel_orders", "share of orders through the shop's main channel"),
+    "last_main_channel_share": ("channel_orders", "share of the last day's orders through the shop's main channel"),
+    "delay_days_26w": ("deliveries", "mean days from promise to delivery, orders of the last 26 weeks"),
+    "late_share_26w": ("deliveries", "share of lines delivered late, orders of the last 26 weeks"),
+    "last_csat": ("csat", "last satisfaction score"),
+    "mean_csat_26w": ("csat", "mean satisfaction score of the last 26 weeks"),
+    "last_nps": ("csat", "last willingness to recommend"),
+    "complaints_13w": ("csat", "complaints in the last 13 weeks"),
+    "complaints_26w": ("csat", "complaints in the last 26 weeks"),
+    "days_since_complaint": ("csat", "days since the last complaint"),
+}
 
 #: Columns of a snapshot that a model may learn from, with what each says.
 FEATURES: dict[str, str] = {
@@ -46,116 +59,43 @@ FEATURES: dict[str, str] = {
     "return_share": "value returned over value bought",
     "mean_hour": "mean local hour of ordering",
     "weekend_share": "share of purchase days on a Saturday or Sunday",
-}
+    "gap_variation": "standard deviation over mean of the days between purchase days",
+    "last_gap_to_mean": "days between the last two purchase days over the own mean gap",
+    "discount_share": "how much less was paid than at list price, as a share of it",
+} | {name: says for name, (_, says) in WHERE_BROUGHT.items()}
 
 
-def ledger(order_lines: pl.DataFrame, *, timezone: str = "UTC", as_known_now: bool = False) -> pl.DataFrame:
-    """Order lines of known customers, summed by customer, local day and day of knowledge.
-
-    Orders and products are counted where they are first known, so that the sum over all rows known by a day is the
-    number of different orders and products known by that day. A version of a line that was corrected is taken off
-    again on the day of its correction.
-
-    Args:
-        order_lines: Table `order_lines`, or every version of its lines (`features.versions`); lines without a customer
-            are left out.
-        timezone: The shop's time zone, in which a day begins and ends.
-        as_known_now: What became known after the last day with orders counts as known on that day: for customers as
-            they are seen now, not at an earlier moment.
-
-    Returns:
-        customer_id, day, known_on, orders, new_products, lines, hours (sum of the local hours of sale lines), and as
-        whole ten-thousandths spend (gross), returned and units; sorted by customer_id, day, known_on.
-
-    Example:
-        >>> from datetime import datetime, timezone as tz
-        >>> at = datetime(2024, 3, 1, 12, tzinfo=tz.utc)
-        >>> lines = pl.DataFrame({
-        ...     "customer_id": ["a", "a"], "order_id": ["1", "1"], "product_id": ["x", "y"], "kind": ["sale", "sale"],
-        ...     "quantity": [2.0, 1.0], "unit_price": [3.0, 4.0], "ordered_at": [at, at], "known_at": [at, at]})
-        >>> ledger(lines).select("day", "orders", "new_products", "spend").row(0)
-        (datetime.date(2024, 3, 1), 1, 2, 100000)
-    """
-    sale = pl.col("kind") == "sale"
-    amount = _whole(pl.col("quantity") * pl.col("unit_price"))
-    local, known = (pl.col(name).dt.convert_time_zone(timezone) for name in ("ordered_at", "known_at"))
-    until = pl.lit(None, dtype=pl.Date)
-    if "known_until" in order_lines.columns:
-        until = pl.col("known_until").dt.convert_time_zone(timezone).dt.date()
-    lines = order_lines.lazy().filter(pl.col(_KEY).is_not_null())
-    lines = lines.select(
-        _KEY,
-        "order_id",
-        "product_id",
-        sale,
-        day=local.dt.date(),
-        known_on=pl.max_horizontal(known, local).dt.date(),
-        until=until.fill_null(_NEVER),
-        hours=pl.when(sale).then(local.dt.hour().cast(pl.Int64)),
-        units=pl.when(sale).then(_whole(pl.col("quantity"))).otherwise(0),
-        spend=pl.when(sale).then(amount).otherwise(0),
-        returned=pl.when(sale).then(0).otherwise(amount),
-    )
-    if as_known_now:
-        last = pl.col("day").filter(pl.col("until") == _NEVER).max()
-        ended = pl.when(pl.col("until") < _NEVER).then(pl.min_horizontal("until", last)).otherwise("until")
-        lines = lines.with_columns(pl.min_horizontal("known_on", last).alias("known_on"), ended.alias("until"))
-    lines = lines.filter(pl.col("known_on") < pl.col("until")).sort("known_on", "day").collect().lazy()
-    facts = [
-        lines.select(*_SPAN, "spend", "returned", "units", "hours", lines=pl.col("kind").cast(pl.Int64)),
-        _once(lines, "order_id").with_columns(orders=1),
-        _once(lines, "product_id").with_columns(new_products=1),
-    ]
-    known_from = pl.concat(facts, how="diagonal_relaxed")
-    ended_on = known_from.filter(pl.col("until") < _NEVER).with_columns(-pl.col(_SUMS), known_on="until")
-    return (
-        pl.concat([known_from, ended_on], how="diagonal_relaxed")
-        .group_by(_KEY, "day", "known_on")
-        .agg(pl.col(_SUMS).sum().cast(pl.Int64))
-        .sort(_KEY, "day", "known_on")
-        .collect()
-    )
-
-
-def _once(lines: pl.LazyFrame, thing: str) -> pl.LazyFrame:
-    """Each order (or product) of a customer once at any moment: with the first known of its sales known then."""
-    sales = lines.filter("kind").filter(pl.struct(_KEY, thing, "until").is_first_distinct())
-    corrected = sales.filter(pl.col("until") < _NEVER).select(_KEY, thing)
-    lasting = sales.join(corrected, on=[_KEY, thing], how="anti")
-    before = pl.col("until").cum_max().shift(1).over(_KEY, thing)  # until then an earlier one speaks for it
-    in_turn = sales.join(corrected.unique(), on=[_KEY, thing], how="semi", maintain_order="left")
-    in_turn = in_turn.with_columns(pl.max_horizontal("known_on", before).alias("known_on"))
-    return pl.concat([lasting, in_turn.filter(pl.col("known_on") < pl.col("until"))]).select(_SPAN)
-
-
-def known_by(ledger: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    """The ledger as it stood at the end of a day."""
-    return ledger.filter(pl.col("known_on") <= as_of)
-
-
-def snapshot(order_lines: pl.DataFrame, as_of: date, *, timezone: str = "UTC", period_days: int = 7) -> pl.DataFrame:
+def snapshot(
+    order_lines: pl.DataFrame,
+    as_of: date,
+    feedback: pl.DataFrame | None = None,
+    *,
+    timezone: str = "UTC",
+    period_days: int = 7,
+) -> pl.DataFrame:
     """One row a customer who had ordered by the end of `as_of`, from nothing known later.
 
     Args:
         order_lines: Table `order_lines`, possibly with lines of later days.
         as_of: The day at whose end (local time) the customers are described.
+        feedback: Table `feedback`, possibly with answers of later days, where the shop has one.
         timezone: The shop's time zone.
         period_days: Length of the unit of `recency` and `T`.
 
     Returns:
         customer_id and the columns of `FEATURES`, sorted by customer_id.
     """
-    return describe(ledger(order_lines, timezone=timezone), as_of, period_days=period_days)
+    return describe(ledger(order_lines, feedback, timezone=timezone), as_of, period_days=period_days)
 
 
 def describe(ledger: pl.DataFrame, as_of: date, *, period_days: int = 7) -> pl.DataFrame:
     """A snapshot from a ledger that may go on after `as_of`; see `snapshot`."""
-    days = _purchase_days(known_by(ledger, as_of), as_of)
+    days = purchase_days(known_by(ledger, as_of), as_of)
     bought = pl.col("orders") > 0
     gap = pl.col("gap")
     age = pl.col("first").cast(pl.Float64)
     since = pl.col("days_since_last_order").cast(pl.Float64)
-    totals = days.group_by(_KEY).agg(
+    totals = days.group_by(KEY).agg(
         purchase_days=bought.sum().cast(pl.Int64),
         first=pl.col("ago").filter(bought).max(),
         days_since_last_order=pl.col("ago").filter(bought).min().cast(pl.Int64),
@@ -175,15 +115,19 @@ def describe(ledger: pl.DataFrame, as_of: date, *, period_days: int = 7) -> pl.D
         units=pl.col("units").sum(),
         hours=pl.col("hours").sum(),
         weekend_share=(bought & (pl.col("day").dt.weekday() > 5)).sum() / bought.sum(),
+        last_gap=gap.drop_nulls().last(),
+        listed=pl.col("listed").sum(),
+        discounts=pl.col("discounts").sum(),
         **{f"orders_{weeks}w": _within(weeks, pl.col("orders")) for weeks in WINDOW_WEEKS},
         **{f"spend_{weeks}w": _within(weeks, pl.col("spend") - pl.col("returned")) for weeks in WINDOW_WEEKS},
+        **_totals_where_brought(days.columns),
     )
     variance = (pl.col("gap_squares") - pl.col("gap_sum") ** 2 / pl.col("gaps")) / (pl.col("gaps") - 1)
     money = pl.col("spend", "gross", "returned", "last_order_value", "gross_13w", "gross_26w", "units", "^spend_\\d+w$")
     return (
         totals.filter(pl.col("orders") > 0)
         .with_columns(
-            money / _WHOLE,
+            money / WHOLE,
             gap_mean_days=pl.when(pl.col("gaps") > 0).then(pl.col("gap_sum") / pl.col("gaps")),
             gap_sd_days=pl.when(pl.col("gaps") > 1).then(variance.clip(0).sqrt()),
         )
@@ -199,9 +143,13 @@ def describe(ledger: pl.DataFrame, as_of: date, *, period_days: int = 7) -> pl.D
             units_per_order=pl.col("units") / pl.col("orders"),
             return_share=pl.when(pl.col("gross") > 0).then(pl.col("returned") / pl.col("gross")),
             mean_hour=pl.col("hours") / pl.col("lines"),
+            gap_variation=pl.col("gap_sd_days") / pl.col("gap_mean_days"),
+            last_gap_to_mean=pl.col("last_gap") / pl.col("gap_mean_days"),
+            discount_share=_share(pl.col("discounts"), pl.col("listed")),
+            **_features_where_brought(days.columns),
         )
-        .select(_KEY, *FEATURES)
-        .sort(_KEY)
+        .select(KEY, *FEATURES)
+        .sort(KEY)
     )
 
 
@@ -229,50 +177,74 @@ def labels(
         raise ValueError(
             f"the label window {as_of} + {horizon_days} days ends {end}, after the last whole day {newest!r}"
         )
-    customers = _by_day(known_by(ledger, as_of)).filter(pl.col("orders") > 0).select(_KEY).unique()
-    window = _by_day(ledger.filter(pl.col("day").is_between(as_of, end, closed="right")))
+    customers = by_day(known_by(ledger, as_of)).filter(pl.col("orders") > 0).select(KEY).unique()
+    window = by_day(ledger.filter(pl.col("day").is_between(as_of, end, closed="right")))
     ordered = pl.col("orders") > 0
-    behaviour = window.group_by(_KEY).agg(
+    behaviour = window.group_by(KEY).agg(
         orders=pl.col("orders").sum(),
         spend=pl.col("spend").sum() - pl.col("returned").sum(),
         next_order_in_days=(pl.col("day").filter(ordered).min() - as_of).dt.total_days(),
     )
     return (
-        customers.join(behaviour, on=_KEY, how="left")
-        .with_columns(pl.col("orders").fill_null(0), pl.col("spend").fill_null(0) / _WHOLE)
+        customers.join(behaviour, on=KEY, how="left")
+        .with_columns(pl.col("orders").fill_null(0), pl.col("spend").fill_null(0) / WHOLE)
         .select(
-            _KEY, churned=pl.col("orders") == 0, orders="orders", spend="spend", next_order_in_days="next_order_in_days"
+            KEY, churned=pl.col("orders") == 0, orders="orders", spend="spend", next_order_in_days="next_order_in_days"
         )
-        .sort(_KEY)
+        .sort(KEY)
     )
 
 
 def gaps(ledger: pl.DataFrame, as_of: date) -> pl.Series:
     """Days between consecutive purchase days of the same customer, known by `as_of`."""
-    return _purchase_days(known_by(ledger, as_of), as_of)["gap"].drop_nulls()
+    return purchase_days(known_by(ledger, as_of), as_of)["gap"].drop_nulls()
 
 
-def _purchase_days(known: pl.DataFrame, as_of: date) -> pl.DataFrame:
-    """One row a customer and day, with `ago` (days before `as_of`) and `gap` (days since the purchase day before)."""
-    days = _by_day(known)
-    bought = pl.col("orders") > 0
-    return (
-        days.sort(_KEY, "day")
-        .with_columns(ago=(pl.lit(as_of) - pl.col("day")).dt.total_days())
-        .with_columns(before=pl.when(bought).then(pl.col("ago")).forward_fill().shift(1).over(_KEY))
-        .with_columns(gap=pl.when(bought).then(pl.col("before") - pl.col("ago")))
-    )
+def _totals_where_brought(columns: Collection[str]) -> dict[str, pl.Expr]:
+    """Sums and last values of what only some shops can say."""
+    totals: dict[str, pl.Expr] = {}
+    if "new_channels" in columns:
+        stated = pl.col("channel_orders") > 0
+        totals |= {name: pl.col(name).sum() for name in ("new_channels", "channel_orders", "main_channel_orders")}
+        totals |= {f"last_{name}": pl.col(name).filter(stated).last() for name in list(totals)[1:]}
+    if "deliveries" in columns:
+        totals |= {name: _within(26, pl.col(name)) for name in ("deliveries", "delay_days", "late_deliveries")}
+    if "csat" in columns:
+        for kind in ("csat", "nps"):
+            totals |= {f"last_{name}": pl.col(name).filter(pl.col(kind) > 0).last() for name in (kind, f"{kind}_score")}
+        totals |= {name: _within(26, pl.col(name)) for name in ("csat", "csat_score")}
+        totals |= {f"complaints_{weeks}w": _within(weeks, pl.col("complaints")) for weeks in (13, 26)}
+        totals["days_since_complaint"] = pl.col("ago").filter(pl.col("complaints") > 0).min()
+        totals["answers"] = pl.sum_horizontal("csat", "nps", "complaints").sum()
+    return totals
 
 
-def _by_day(ledger: pl.DataFrame) -> pl.DataFrame:
-    """One row a customer and day, whenever what it says was learned."""
-    in_time = (ledger["day"] == ledger["known_on"]).all()
-    return ledger if in_time else ledger.group_by(_KEY, "day").agg(pl.col(_SUMS).sum())
+def _features_where_brought(columns: Collection[str]) -> dict[str, pl.Expr]:
+    """The features made from them: null where the shop does not say, or the customer has none."""
+    heard = pl.col("answers").sum() > 0  # of nobody: then no complaint says nothing
+    made = {
+        "channels": pl.when(pl.col("new_channels") > 0).then(pl.col("new_channels")),
+        "main_channel_share": _share(pl.col("main_channel_orders"), pl.col("channel_orders")),
+        "last_main_channel_share": pl.col("last_main_channel_orders") / pl.col("last_channel_orders"),
+        "delay_days_26w": _share(pl.col("delay_days"), pl.col("deliveries")),
+        "late_share_26w": _share(pl.col("late_deliveries"), pl.col("deliveries")),
+        "last_csat": pl.col("last_csat_score") / pl.col("last_csat") / WHOLE,
+        "mean_csat_26w": _share(pl.col("csat_score"), pl.col("csat")) / WHOLE,
+        "last_nps": pl.col("last_nps_score") / pl.col("last_nps") / WHOLE,
+        "complaints_13w": pl.when(heard).then(pl.col("complaints_13w")),
+        "complaints_26w": pl.when(heard).then(pl.col("complaints_26w")),
+        "days_since_complaint": pl.col("days_since_complaint"),
+    }
+    unknown = pl.lit(None)
+    return {
+        name: (made[name] if column in columns else unknown).cast(pl.Float64)
+        for name, (column, _) in WHERE_BROUGHT.items()
+    }
 
 
 def _within(weeks: int, amount: pl.Expr) -> pl.Expr:
     return amount.filter(pl.col("ago") < weeks * 7).sum()
 
 
-def _whole(amount: pl.Expr) -> pl.Expr:
-    return (amount * _WHOLE).round().cast(pl.Int64)
+def _share(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    return pl.when(whole > 0).then(part / whole)

@@ -396,6 +396,30 @@ class CustomerScores(dy.Schema):
         return pl.all_horizontal(pl.col(name).is_null() | pl.col(name).is_finite() for name in figures)
 
 
+class CustomerReasons(dy.Schema):
+    """What a customer's probability of leaving goes with most: families of features, in figures and in words.
+
+    `impact` is in log-odds of leaving; `value` is the customer's own, `peer_median` that of active customers.
+    """
+
+    as_of = dy.Date(primary_key=True)
+    customer_id = _text(primary_key=True)
+    rank = dy.Int32(primary_key=True, min=1, max=3)
+    family = _text(nullable=False)
+    direction = _text(nullable=False)
+    impact = dy.Float64(nullable=False)
+    value = dy.Float64(nullable=True)
+    peer_median = dy.Float64(nullable=True)
+    actionable = dy.Bool(nullable=False)
+    text_en = _text(nullable=False)
+    text_zh = _text(nullable=False)
+    model_version = _text(nullable=False)
+
+    @dy.rule()
+    def direction_is_that_of_impact(cls) -> pl.Expr:
+        return pl.col("direction") == pl.when(pl.col("impact") > 0).then(pl.lit("higher")).otherwise(pl.lit("lower"))
+
+
 class Segments(dy.Schema):
     """One segment of customers, in words and figures."""
 
@@ -579,6 +603,7 @@ _ALL = (
     Table("forecast_totals", ForecastTotals, "derived"),
     Table("path_ranks", PathRanks, "derived"),
     Table("customer_scores", CustomerScores, "derived", open=True),
+    Table("customer_reasons", CustomerReasons, "derived"),
     Table("segments", Segments, "derived"),
     Table("replenishment", Replenishment, "derived", keyed_by_series=True),
     Table("evaluation", Evaluation, "derived"),

@@ -199,6 +199,27 @@ def customers(
 
 
 @app.command()
+def reasons(
+    customers: Annotated[list[str] | None, typer.Argument(metavar="CUSTOMER…", help="Whom; else --top.")] = None,
+    config: Config = HERE,
+    sample: Sample = False,
+    top: Annotated[int, typer.Option("--top", min=1, help="So many active customers, likeliest to leave.")] = 20,
+    as_of: Day = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the champion's probability of leaving goes with, customer by customer."""
+    from pipelines.customers import jobs
+    from pipelines.printing import print_reasons
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = jobs.explain(shop.settings, shop.lake, shop.tracker, customers or (), top=top, as_of=_date(as_of))
+    _print(summary, as_json) if as_json else print_reasons(summary)
+
+
+@app.command()
 def replenish(
     config: Config = HERE,
     sample: Sample = False,

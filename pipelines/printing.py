@@ -141,6 +141,19 @@ def print_drivers(summary: Summary, keys: Sequence[str]) -> None:
         console.print(f"  note: {note}")
 
 
+def print_reasons(summary: Summary) -> None:
+    """Customer by customer, the likeliest to leave first: how likely, and what that goes with."""
+    console = _console()
+    reasons = summary.tables["reasons"]
+    for customer, chance in summary.tables["customers"].iter_rows():
+        console.print(f"customer {customer}: {chance:.0%} likely to leave", style="bold", markup=False)
+        for rank, words in reasons.filter(customer_id=customer).select("rank", "text_en").iter_rows():
+            console.print(f"  {rank}. {words}", soft_wrap=True, markup=False)
+    console.print(f"as of {summary.figures['as_of']}, {summary.read['models']}")
+    for note in summary.notes:
+        console.print(f"  note: {note}")
+
+
 def print_releases(rows: Sequence[Mapping[str, Any]]) -> None:
     """Releases, newest first, the current one marked."""
     shown = [{**row, "current": "← current" if row["current"] else ""} for row in rows]

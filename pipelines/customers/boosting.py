@@ -74,6 +74,14 @@ def predict(booster: lgb.Booster, features: pl.DataFrame, *, raw: bool = False) 
     return np.asarray(booster.predict(matrix, raw_score=raw, num_threads=_threads(features.height, 0)))
 
 
+def contributions(booster: lgb.Booster, features: pl.DataFrame) -> Floats:
+    """TreeSHAP: what each feature of the trees adds to their raw score, one row a customer, one column a feature."""
+    matrix = _matrix(features, booster.feature_name())
+    if not len(matrix):
+        return matrix
+    return np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=_threads(features.height, 0)))[:, :-1]
+
+
 def write(folder: Path, facts: Mapping[str, Any], booster: lgb.Booster | None) -> None:
     """Write `model.json` and, where there are trees, `trees.txt`."""
     folder.mkdir(parents=True, exist_ok=True)

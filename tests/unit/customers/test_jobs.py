@@ -13,6 +13,7 @@ from unittest.mock import MagicMock
 import polars as pl
 import pytest
 
+from features.customers import describe
 from features.tables import TABLES
 from pipelines.customers import backtest, jobs
 from pipelines.customers.churn import ChurnModel
@@ -20,11 +21,12 @@ from pipelines.customers.segments import SegmentsModel
 from pipelines.customers.value import ValueModel
 from pipelines.errors import ConfigError, NotEnoughDataError, TrackingError
 from pipelines.lake import Lake
+from pipelines.printing import print_reasons
 from pipelines.settings import Customers, Settings, Source
 from pipelines.tracking import Tracker
 
 NAMES = {"churn": ChurnModel, "value": ValueModel, "segments": SegmentsModel}
-TERMS = {"cuts": 2, "value_horizon_days": 98, "trees": 20}
+TERMS = {"cuts": 2, "value_horizon_days": 98, "trees": 10}
 
 
 def shop(home: Path, **terms: object) -> Settings:
@@ -103,6 +105,48 @@ def test_scores_of_a_day_replace_those_said_before_and_other_days_stay(trained: 
     versions = lake.versions([table, "segments"])
     assert not jobs.score(trained.settings, lake, trained.tracker).changed
     assert lake.versions([table, "segments"]) == versions
+
+
+def test_reasons_of_a_day_replace_those_of_the_same_customers(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, table = trained.lake, "customer_reasons"
+    first = jobs.explain(trained.settings, lake, trained.tracker, top=3)
+    listed = first.tables["customers"]["customer_id"].to_list()
+    other = next(name for name in lake.read("customer_scores")["customer_id"] if name not in listed)
+    named = jobs.explain(trained.settings, lake, trained.tracker, [listed[0], other])
+    kept = lake.read(table)
+    TABLES[table].schema.validate(kept)
+    assert set(kept["customer_id"]) == {*listed, other}
+    assert kept.sort("customer_id", "rank").equals(kept.unique(["customer_id", "rank"]).sort("customer_id", "rank"))
+    assert not jobs.explain(trained.settings, lake, trained.tracker, [other]).changed
+    print_reasons(named)
+    said = capsys.readouterr().out
+    assert all(words in said for words in named.tables["reasons"]["text_en"])
+    scores = lake.read("customer_scores").filter(customer_id=other)["churn_probability"]
+    assert f"customer {other}: {scores[-1]:.0%} likely to leave" in said
+
+
+def test_feedback_and_deliveries_are_learned_from_unless_protected(
+    trained: Trained, shop_lines: pl.DataFrame, tmp_path: Path
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    day = pl.col("ordered_at").dt.date()
+    stated = {"promised_on": day + timedelta(days=2), "delivered_on": day + timedelta(days=3), "channel": pl.lit("web")}
+    lake.append("order_lines", shop_lines.with_columns(**stated))
+    said = shop_lines.filter(pl.col("customer_id").is_first_distinct())
+    after = said["ordered_at"].max() + timedelta(days=400)  # long after the last order
+    answers = said.select("customer_id", at=pl.lit(after), kind=pl.lit("csat"), score=pl.lit(4.0)).head(1)
+    at_once = said.select("customer_id", at="ordered_at", kind=pl.lit("csat"), score=pl.lit(3.0)).tail(1)
+    lake.append("feedback", pl.concat([at_once, answers.cast({"at": at_once.schema["at"]})]))
+    book, last = jobs._book(trained.settings, lake)
+    assert last == shop_lines["ordered_at"].max().date(), "an answer is no order"
+    rows = describe(book, last)
+    assert rows["last_csat"].drop_nulls().to_list() == [3.0]
+    assert rows["delay_days_26w"].drop_nulls().unique().to_list() == [1.0]
+    assert rows["channels"].unique().to_list() == [1.0]
+    hidden, _ = jobs._book(shop(tmp_path, protected=["channel"]), lake)
+    assert describe(hidden, last)["channels"].null_count() == rows.height
 
 
 LITTLE = {
