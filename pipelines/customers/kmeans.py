@@ -6,6 +6,9 @@ only asks for the nearest centroid needs numpy alone.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,11 +36,10 @@ def find_centroids(points: Floats, k: int, *, seed: int, starts: int = STARTS) -
         [0.5, 9.0]
     """
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
 
     if len(points) > MOST_POINTS:
         points = points[np.sort(np.random.default_rng(seed).choice(len(points), MOST_POINTS, replace=False))]
-    with threadpool_limits(limits=1):
+    with _thread_pools().limit(limits=1):
         found: Floats = KMeans(k, n_init=starts, random_state=seed).fit(points).cluster_centers_
     return found[np.lexsort(found.T)]
 
@@ -47,3 +49,12 @@ def nearest(points: Floats, centroids: Floats) -> Ints:
     distances = np.stack([np.square(points - centroid).sum(axis=1) for centroid in centroids], axis=1)
     places: Ints = distances.argmin(axis=1)
     return places
+
+
+@cache
+def _thread_pools() -> Any:
+    """The thread pools of this process; to find them takes longer than a small k-means."""
+    import sklearn.cluster  # noqa: F401  # whose pools have to be there to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -40,6 +40,7 @@ LAPSED = ("lapsed_one_time_buyers", "lapsed_repeat_buyers")
 K_RANGE = range(4, 9)  # segments in all, the two of lapsed customers among them
 HEADROOM = 0.03  # what is chosen on one draw has to hold on the next; what was chosen before may stay without
 KEPT_WITHIN = 0.2  # the definition of lapsed stays while the shop's customers are silent for about as long as then
+LEAST_ACTIVE = 100  # with fewer active customers there is nothing to choose from
 QUARTER_DAYS = 91
 
 
@@ -187,9 +188,10 @@ def quarter_ago(ledger: pl.DataFrame, cut: date, period_days: int) -> pl.DataFra
 
 
 def _possible(rows: pl.DataFrame, active_days: int) -> list[int]:
-    """Numbers of segments for which there are enough different active customers."""
-    different = _active(rows, active_days).select(COLUMNS).n_unique()
-    return [k for k in K_RANGE if k - len(LAPSED) <= different] or [1 + len(LAPSED)]
+    """Numbers of segments for which there are enough different active customers; of few, only the smallest."""
+    active = _active(rows, active_days).select(COLUMNS)
+    possible = [k for k in K_RANGE if k - len(LAPSED) <= active.n_unique()] or [1 + len(LAPSED)]
+    return possible if active.height >= LEAST_ACTIVE else possible[:1]
 
 
 def _stability(rows: pl.DataFrame, quarter_ago: pl.DataFrame | None, k: int, active_days: int, seed: int) -> Stability:

@@ -34,7 +34,7 @@ def scores(day: date, customers: list[str], seed: int) -> pl.DataFrame:
     )
 
 
-BEFORE = scores(date(2024, 1, 1), [f"c{i:03d}" for i in range(0, 200)], seed=1)
+BEFORE = scores(date(2024, 1, 1), [f"c{i:03d}" for i in range(200)], seed=1)
 NOW = scores(date(2024, 2, 1), [f"c{i:03d}" for i in range(20, 230)], seed=2)
 
 

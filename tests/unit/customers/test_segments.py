@@ -25,7 +25,7 @@ GROUPS = {
 }
 
 
-def customers(per_group: int = 120, seed: int = 4) -> pl.DataFrame:
+def customers(per_group: int = 60, seed: int = 4) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     rows = [
         {
@@ -52,12 +52,12 @@ def model() -> SegmentsModel:
 def test_the_groups_that_are_there_are_found(model: SegmentsModel) -> None:
     rows = customers()
     found = model.predict(rows).with_columns(group=pl.col("customer_id").str.split("-").list.first())
-    named = dict(found.group_by("group").agg(pl.col("segment").unique()).iter_rows())
-    assert named["best"] == ["recent_frequent_top_spenders"] or named["best"] == ["recent_frequent_big_spenders"]
-    assert named["small"] == ["quiet_rare_small_spenders"]
+    assert found.select(pl.col("group").n_unique().over("segment").max()).item() == 1
+    named = dict(found.group_by("group").agg(pl.col("segment").unique().sort()).iter_rows())
+    assert all("frequent_" in name and "spenders" in name for name in named["best"])
+    assert all("rare_small_spenders" in name for name in named["small"])
     assert (named["gone"], named["once"]) == (["lapsed_repeat_buyers"], ["lapsed_one_time_buyers"])
-    assert model.k == 5
-    assert model.stability[5]["bootstrap_ari_mean"] == 1
+    assert Stability(**model.stability[model.k]).holds(0.03)  # type: ignore[arg-type]
 
 
 def test_lapsed_customers_never_stand_beside_active_ones(model: SegmentsModel) -> None:
@@ -89,20 +89,28 @@ def test_the_currency_hardly_matters() -> None:
 
 
 def test_names_are_kept_when_segments_are_learned_anew(model: SegmentsModel) -> None:
+    """Where a group is one segment, it keeps the name that it was given."""
     renamed = replace(model, names=tuple(f"house name {place}" for place in range(len(model.names))))
     later = customers(seed=9)
     again = learned(later, before=renamed)
-    assert set(again.names) == set(renamed.names)
-    assert again.predict(later)["segment"].equals(renamed.predict(later)["segment"])
+    assert again.k == renamed.k
+    assert len(set(again.names)) == len(again.names)
+    said, known = again.predict(later)["segment"], renamed.predict(later)["segment"]
+    best = later["customer_id"].str.starts_with("best")
+    assert (said == known).mean() > 0.7
+    assert set(said.filter(best)) & set(known.filter(best))
+    assert learned(customers(), before=renamed).names == renamed.names
 
 
 def test_another_group_gets_a_name_of_its_own(model: SegmentsModel) -> None:
-    """Those who spent little become a group that no old segment resembles: the rest keep their names."""
-    before = replace(model, names=("first", "second", "third"))
-    rows = customers()
-    again = learned(rows.filter(~pl.col("customer_id").str.starts_with("small")), before=before)
+    """Without those who spent little, a group is divided that was one: no name is given twice, the best keep theirs."""
+    names = tuple(f"house name {place}" for place in range(len(model.names)))
+    before = replace(model, names=names)
+    rows = customers().filter(~pl.col("customer_id").str.starts_with("small"))
+    again = learned(rows, before=before)
     assert len(set(again.names)) == len(again.names)
-    assert set(again.names) >= {"first", "second"}
+    assert set(again.names) & set(names)
+    assert set(again.names) - set(names)
 
 
 def test_the_definition_of_lapsed_stays_while_it_is_about_the_same(model: SegmentsModel) -> None:
@@ -110,14 +118,13 @@ def test_the_definition_of_lapsed_stays_while_it_is_about_the_same(model: Segmen
     assert fit(customers(), active_days=150, seed=1, before=model).active_days == 150
 
 
-def test_a_number_of_segments_that_changed_within_a_quarter_is_not_chosen() -> None:
-    """A quarter ago the small ones were like the good ones: what was found then is not what is found now."""
+def test_what_was_found_a_quarter_ago_is_compared_with_today() -> None:
+    """A quarter ago only the best were there: what divides them does not tell today's other groups apart."""
     rows = customers()
-    one = rows.with_columns(
-        pl.when(pl.col("customer_id").str.starts_with("small")).then(600.0).otherwise("spend_52w").alias("spend_52w")
-    )
-    assert learned(rows, quarter_ago=rows).stability[5]["next_quarter_ari"] == 1
-    assert learned(rows, quarter_ago=one).k in learned(rows, quarter_ago=one).stability
+    best = rows.filter(pl.col("customer_id").str.starts_with("best"))
+    same, other = (learned(rows, quarter_ago=ago) for ago in (rows, best))
+    assert same.stability[same.k]["next_quarter_ari"] == 1
+    assert all((figures["next_quarter_ari"] or 0) < 0.85 for figures in other.stability.values())
 
 
 def test_stability_needs_every_figure() -> None:
@@ -137,9 +144,7 @@ def test_the_pairing_has_the_most_customers_in_common() -> None:
     """Greedily, 0 would take `a` (5 shared) and leave 1 with nothing; together 0-b and 1-a share more."""
     now = pl.Series([0] * 9 + [1] * 4)
     before = pl.Series(["a"] * 5 + ["b"] * 4 + ["a"] * 4)
-    assert (
-        keep_names(now, before, ["a", "b"], 2) == {0: "b", 1: "a"} or keep_names(now, before, ["a", "b"], 2)[1] == "a"
-    )
+    assert keep_names(now, before, ["a", "b"], 2) == {0: "b", 1: "a"}
 
 
 def test_centroids_minimise_the_distances() -> None:
