@@ -58,8 +58,8 @@ def segment_migration(now: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
 def customer_changes(now: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     """Table customer_changes: who entered, left, moved or is slipping since the scores before, and why.
 
-    Slipping is who was active and either has lapsed, or moved to a segment of lower mean value, or is at least
-    `SLIPPED_BY` more likely to leave. Who moved otherwise has moved.
+    Slipping is who was active and either has lapsed, or moved to a segment of lower mean value and is more likely to
+    leave than before, or is at least `SLIPPED_BY` more likely to leave. Who moved otherwise has moved.
 
     Args:
         now: Table customer_scores, of one day.
@@ -78,8 +78,8 @@ def customer_changes(now: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
     moved = both & (pl.col("segment") != pl.col("segment_before"))
     lapsed = pl.col("status") == "lapsed"
     lower = moved & (pl.col("worth") < pl.col("worth_before")).fill_null(False)
-    riskier = pl.col("churn_probability") - pl.col("churn_probability_before") >= SLIPPED_BY
-    slipping = both & (pl.col("status_before") == "active") & (lapsed | lower | riskier)
+    rise = pl.col("churn_probability") - pl.col("churn_probability_before")
+    slipping = both & (pl.col("status_before") == "active") & (lapsed | (lower & (rise > 0)) | (rise >= SLIPPED_BY))
     change = (
         pl.when(pl.col("segment_before").is_null())
         .then(pl.lit("entered"))

@@ -148,5 +148,6 @@ def _asked(terms: Customers) -> dict[str, dict[str, Any]]:
             "rate": _rate(terms),
             "discount_rate_a_year": terms.discount_rate_a_year,
         },
-        "segments": {"class": "pipelines.customers.segments:SegmentsModel", "columns": list(COLUMNS)},
+        "segments": {"class": "pipelines.customers.segments:SegmentsModel", "columns": list(COLUMNS)}
+        | ({} if terms.active_days is None else {"active_days": terms.active_days}),
     }

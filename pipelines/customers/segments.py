@@ -130,7 +130,7 @@ def fit(
         active_days: Days without an order after which a customer is lapsed.
         seed: Seed of starts and draws.
         quarter_ago: The snapshot of `QUARTER_DAYS` earlier, where the record reaches so far back.
-        before: The model in use, whose number of segments, definition of lapsed and names are kept while they hold.
+        before: The model in use, whose number of segments and names are kept while they hold.
 
     Raises:
         NotEnoughDataError: There are fewer customers than segments.
@@ -142,8 +142,6 @@ def fit(
             remedy="bring a longer record of orders",
         )
     rows, quarter_ago = _in_order(rows), _in_order(quarter_ago) if quarter_ago is not None else None
-    if before is not None and abs(before.active_days / active_days - 1) <= KEPT_WITHIN:
-        active_days = before.active_days
     first = before.k if before is not None else 0
     looked_at: dict[int, Stability] = {}
     for k in sorted(_possible(rows, active_days), key=lambda k: (k != first, -k)):
@@ -173,11 +171,17 @@ def fit_at(
     terms, known = settings.customers, known_by(ledger, cut)
     return fit(
         describe(known, cut, period_days=terms.period_days),
-        active_days=days_active(known, cut, terms),
+        active_days=terms.active_days or kept_active_days(days_active(known, cut, terms), before),
         seed=settings.seed,
         quarter_ago=quarter_ago(known, cut, terms.period_days),
         before=before,
     )
+
+
+def kept_active_days(active_days: int, before: SegmentsModel | None) -> int:
+    """The days of the model in use while the shop's own are about the same: who is lapsed is not to creep."""
+    near = before is not None and abs(before.active_days - active_days) <= KEPT_WITHIN * active_days
+    return before.active_days if before is not None and near else active_days
 
 
 def quarter_ago(ledger: pl.DataFrame, cut: date, period_days: int) -> pl.DataFrame | None:

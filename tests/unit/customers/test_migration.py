@@ -69,8 +69,8 @@ def test_changes_agree_with_what_is_said_customer_by_customer() -> None:
             continue
         a, b = was[who], now[who]
         down = worth[b["segment"]] < worth[a["segment"]]
-        riskier = b["churn_probability"] - a["churn_probability"] >= 0.15
-        if a["status"] == "active" and (b["status"] == "lapsed" or down or riskier):
+        rise = b["churn_probability"] - a["churn_probability"]
+        if a["status"] == "active" and (b["status"] == "lapsed" or (down and rise > 0) or rise >= 0.15):
             expected[who] = "slipping"
         elif a["segment"] != b["segment"]:
             expected[who] = "moved"
