@@ -439,6 +439,36 @@ class Segments(dy.Schema):
     model_version = _text(nullable=False)
 
 
+class SegmentMigration(dy.Schema):
+    """How many customers, and what they are worth, were in one segment and are in another (or the same)."""
+
+    as_of = dy.Date(primary_key=True)
+    previous_as_of = dy.Date(nullable=False)
+    scheme = _text(primary_key=True)
+    from_segment = _text(primary_key=True)
+    to_segment = _text(primary_key=True)
+    customers = dy.Int64(nullable=False, min=1)
+    share_of_from_segment = dy.Float64(nullable=False, min=0, max=1)
+    value_before = dy.Float64(nullable=False)
+    value_now = dy.Float64(nullable=False)
+
+
+class CustomerChanges(dy.Schema):
+    """One customer who is not as they were in the scores before, and why."""
+
+    as_of = dy.Date(primary_key=True)
+    previous_as_of = dy.Date(nullable=False)
+    customer_id = _text(primary_key=True)
+    change = _text(nullable=False, check=lambda change: change.is_in(["entered", "left", "moved", "slipping"]))
+    from_segment = _text(nullable=True)
+    to_segment = _text(nullable=True)
+    churn_probability_before = dy.Float64(nullable=True, min=0, max=1)
+    churn_probability = dy.Float64(nullable=True, min=0, max=1)
+    value_before = dy.Float64(nullable=True)
+    value = dy.Float64(nullable=True)
+    why = _text(nullable=False)
+
+
 class Replenishment(dy.Schema):
     """One proposed order line and why."""
 
@@ -605,6 +635,8 @@ _ALL = (
     Table("customer_scores", CustomerScores, "derived", open=True),
     Table("customer_reasons", CustomerReasons, "derived"),
     Table("segments", Segments, "derived"),
+    Table("segment_migration", SegmentMigration, "derived"),
+    Table("customer_changes", CustomerChanges, "derived"),
     Table("replenishment", Replenishment, "derived", keyed_by_series=True),
     Table("evaluation", Evaluation, "derived"),
     Table("drift", Drift, "derived"),

@@ -165,6 +165,14 @@ class Customers(Section):
     cut_step_days: int = Field(default=28, ge=1)
     trees: int = Field(default=150, ge=1)
     protected: list[str] = []
+    segment_names: dict[str, str] = {}
+
+    @field_validator("segment_names")
+    @classmethod
+    def _told_apart(cls, segment_names: dict[str, str]) -> dict[str, str]:
+        if not all(segment_names.values()) or len(set(segment_names.values())) != len(segment_names):
+            raise ValueError("give each segment a name of its own")
+        return segment_names
 
 
 class Illustration(Section):

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.customers import gaps, labels
+from features.customers import labels
 from pipelines.customers import churn, metrics, value
+from pipelines.customers.activity import active_days
 from pipelines.customers.btyd import fit_beta_geometric
 from pipelines.customers.models import fit_value
 from pipelines.customers.moments import Past, Shared
@@ -23,7 +24,6 @@ from pipelines.settings import Customers, Settings
 from pipelines.summary import Advance, progress
 
 Floats = NDArray[np.float64]
-ACTIVE_QUANTILE = 0.9
 MEAN = "mean"
 LEAST_CUSTOMERS = 20  # of a slice at a cut, below which its figures say nothing
 
@@ -140,18 +140,6 @@ def value_at(
     return said.join(came.select("customer_id", actual=pl.col("spend").clip(0)), on="customer_id").select(
         pl.lit(cut).alias("cut"), pl.lit(horizon_days).alias("horizon_days"), pl.all()
     )
-
-
-def active_days(ledger: pl.DataFrame, as_of: date, terms: Customers) -> int:
-    """Days without an order after which a customer counts as lapsed.
-
-    `customers.active_days`, or the 90th percentile of the shop's own gaps between purchase days.
-    """
-    if terms.active_days is not None:
-        return terms.active_days
-    known = gaps(ledger, as_of)
-    quantile = known.quantile(ACTIVE_QUANTILE, interpolation="higher") if known.len() else None
-    return int(quantile) if quantile is not None else terms.churn_horizon_days
 
 
 def evaluate(churned: pl.DataFrame, valued: pl.DataFrame) -> pl.DataFrame:

@@ -15,9 +15,10 @@ from features.ledger import OPTIONAL
 from features.tables import TABLES
 from features.versions import every_version
 from pipelines.customers import backtest as judging
-from pipelines.customers import figures, models
+from pipelines.customers import figures, models, segment_backtest, segments
 from pipelines.customers import reasons as explaining
 from pipelines.customers.boosting import NAMES
+from pipelines.customers.migration import customer_changes, earlier_scores, segment_migration
 from pipelines.customers.moments import Past
 from pipelines.customers.outputs import describe_segments, score_customers, with_previous_segment
 from pipelines.customers.promotion import promote
@@ -60,17 +61,21 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     book, last = _book(settings, lake)
     judged = judging.run(book, last, settings)
     headline = figures.headline(judged.evaluation)
+    before = models.segments_in_use(tracker, settings)
     parameters = {"cut": last.isoformat(), **settings.customers.model_dump(mode="json")}
     with (
         progress("customers: fit and register", 2 * _STEPS) as advance,
         tracker.run("train customers", parameters) as run,
         tempfile.TemporaryDirectory() as scratch,
     ):
-        fitted, past = models.fit(book, last, settings, advance)
+        fitted, past = models.fit(book, last, settings, advance, before=before)
+        grouped = segment_backtest.run(book, last, settings, fitted.segments)
+        headline |= segment_backtest.headline(grouped)
+        evaluation = pl.concat([judged.evaluation, grouped])
         run.log_data(lake, [name for name in _READ if lake.exists(name)])
         run.log_features(NAMES)
         run.log_metrics(headline)
-        run.log_table("evaluation", judged.evaluation)
+        run.log_table("evaluation", evaluation)
         run.log_table("importances", fitted.churn.importances())
         run.log_figure("calibration", figures.calibration(judged.churn))
         versions = {}
@@ -85,7 +90,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         "train customers",
         read={"order_lines": lake.version("order_lines")},
         wrote={
-            "evaluation": _keep(lake, judged.evaluation.with_columns(run=pl.lit(run.id))),
+            "evaluation": _keep(lake, evaluation.with_columns(run=pl.lit(run.id))),
             **{f"model {name}": version for name, version in versions.items()},
         },
         figures={name: round(value, 4) for name, value in headline.items()},
@@ -111,17 +116,26 @@ def score(settings: Settings, lake: Lake, tracker: Tracker, *, as_of: date | Non
         advance()
         champions, version = models.champions(tracker, settings)
         advance()
-        scores = with_previous_segment(score_customers(book, last, champions, settings, version), lake)
+        earlier = earlier_scores(lake, last)
+        scores = with_previous_segment(score_customers(book, last, champions, settings, version), earlier)
         advance()
-        tables = {"customer_scores": scores, "segments": describe_segments(scores)}
+        labels = settings.customers.segment_names
+        tables = {"customer_scores": scores, "segments": describe_segments(scores, labels)}
+        if earlier is not None:
+            tables["segment_migration"] = segment_migration(scores, earlier)
+            tables["customer_changes"] = customer_changes(scores, earlier)
         written = [lake.replace_where(table, frame, {"as_of": last}) for table, frame in tables.items()]
         advance()
     counts = dict(scores.group_by("churn_band").len().sort("churn_band").iter_rows())
+    changes = tables["customer_changes"].group_by("change").len().sort("change") if earlier is not None else None
+    unknown = sorted(set(labels) - set(tables["segments"]["segment"]))
     return Summary(
         "score customers",
         read={"order_lines": lake.version("order_lines"), "models": version},
         wrote={table: frame.height for table, frame in tables.items()},
         figures={"as_of": last.isoformat(), "customers": scores.height, **{f"{k}_churn": v for k, v in counts.items()}},
+        tables={} if changes is None else {"changes since the scores before": changes},
+        notes=[f"No customer is in {', '.join(unknown)}, which customers.segment_names renames."] if unknown else [],
         changed=any(table.changed for table in written),
     )
 
@@ -192,11 +206,13 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
         wrote[str(out)] = judged.churn.height
     means = judged.evaluation.filter(pl.col("cut") == judging.MEAN).drop("cut")
     table = means.pivot("metric", index=["capability", "model", "slice"], values="value")
+    grouped = segment_backtest.run(book, last, settings, segments.fit_at(book, last, settings))
+    headline = figures.headline(judged.evaluation) | segment_backtest.headline(grouped)
     return Summary(
         "backtest customers",
         {"order_lines": lake.version("order_lines")},
         wrote,
-        figures={name: round(value, 4) for name, value in figures.headline(judged.evaluation).items()},
+        figures={name: round(value, 4) for name, value in headline.items()},
         tables={"mean over the cuts": table},
         changed=False,
     )
@@ -228,8 +244,8 @@ def _example(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keep(lake: Lake, evaluation: pl.DataFrame) -> int:
-    """Replace what the last training said of both capabilities; returns the number of rows."""
-    for capability in ("customers", "value"):
+    """Replace what the last training said of each capability; returns the number of rows."""
+    for capability in ("customers", "value", "segments"):
         rows = evaluation.filter(capability=capability).select(TABLES["evaluation"].schema.column_names())
         lake.replace_where("evaluation", rows, {"capability": capability})
     return evaluation.height

@@ -96,6 +96,20 @@ def adjusted_rand(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     return 1.0 if most == chance else (together - chance) / (most - chance)
 
 
+def variance_explained(amount: Floats, groups: NDArray[np.int64]) -> float:
+    """η²: the share of the variance of an amount that lies between groups; NaN where the amount does not vary.
+
+    Example:
+        >>> variance_explained(np.array([1.0, 1.0, 5.0, 5.0]), np.array([0, 0, 1, 1]))
+        1.0
+    """
+    total = float(np.square(amount - amount.mean()).sum())
+    counts = np.bincount(groups)
+    sums = np.bincount(groups, weights=amount)
+    means = sums / np.maximum(counts, 1)
+    return float((counts * np.square(means - amount.mean())).sum()) / total if total > 0 else float("nan")
+
+
 def _concentration(actual: Floats, score: Floats) -> float:
     ordered = actual[np.argsort(-score, kind="stable")]
     shares = np.cumsum(ordered) / ordered.sum() if ordered.sum() > 0 else np.zeros(len(ordered))

@@ -15,7 +15,7 @@ from pipelines.customers import churn, segments, value
 from pipelines.customers.churn import ChurnModel
 from pipelines.customers.moments import Past, Shared
 from pipelines.customers.record import first_and_last
-from pipelines.customers.segments import SegmentsModel
+from pipelines.customers.segments import COLUMNS, SegmentsModel
 from pipelines.customers.value import ValueModel
 from pipelines.errors import TrackingError
 from pipelines.settings import Customers, Settings
@@ -38,7 +38,9 @@ class Models:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def fit(ledger: pl.DataFrame, cut: date, settings: Settings, advance: Advance) -> tuple[Models, Past]:
+def fit(
+    ledger: pl.DataFrame, cut: date, settings: Settings, advance: Advance, *, before: SegmentsModel | None = None
+) -> tuple[Models, Past]:
     """Fit all three on what was known at a cut.
 
     Args:
@@ -46,6 +48,7 @@ def fit(ledger: pl.DataFrame, cut: date, settings: Settings, advance: Advance) -
         cut: The last day that is known.
         settings: The shop's settings.
         advance: Called after each of the three.
+        before: The segments in use, whose names are kept.
 
     Raises:
         NotEnoughDataError: There are too few customers, or too few of them have bought again.
@@ -57,7 +60,7 @@ def fit(ledger: pl.DataFrame, cut: date, settings: Settings, advance: Advance) -
     advance()
     worth, _ = fit_value(past.ledger, cut, settings, horizon_days=terms.value_horizon_days, shared=shared)
     advance()
-    groups = segments.fit(past.moment(cut).rows, seed=settings.seed)
+    groups = segments.fit_at(past.ledger, cut, settings, before=before)
     advance()
     return Models(leaving, worth, groups), past
 
@@ -121,6 +124,14 @@ def champions(tracker: Tracker, settings: Settings) -> tuple[Models, str]:
     return models, " ".join(f"{name} {champion.version}" for name, champion in found.items())
 
 
+def segments_in_use(tracker: Tracker, settings: Settings) -> SegmentsModel | None:
+    """The champion of the segments, None where there is none that a new one could follow."""
+    if tracker.champion("segments") is None:
+        return None
+    folder = tracker.model_folder("segments")
+    return SegmentsModel.from_dir(folder) if fits("segments", folder, settings) else None
+
+
 def _rate(terms: Customers) -> float:
     return 1.0 if terms.value == "revenue" else terms.margin_rate
 
@@ -137,5 +148,6 @@ def _asked(terms: Customers) -> dict[str, dict[str, Any]]:
             "rate": _rate(terms),
             "discount_rate_a_year": terms.discount_rate_a_year,
         },
-        "segments": {"class": "pipelines.customers.segments:SegmentsModel"},
+        "segments": {"class": "pipelines.customers.segments:SegmentsModel", "columns": list(COLUMNS)}
+        | ({} if terms.active_days is None else {"active_days": terms.active_days}),
     }

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 import polars as pl
 
 from features.tables import TABLES
-from pipelines.customers.backtest import active_days
 from pipelines.customers.models import Models
 from pipelines.customers.moments import Past
-from pipelines.customers.segments import RFM_DESCRIPTIONS
-from pipelines.lake import Lake
+from pipelines.customers.rfm import DESCRIPTIONS
 from pipelines.settings import Settings
 
 LOW, HIGH = 1 / 3, 2 / 3
@@ -24,14 +23,13 @@ def score_customers(
     past = Past(ledger, as_of, horizon_days=models.churn.horizon_days, period_days=models.churn.expectation.period_days)
     rows = past.moment(as_of).rows
     leaving = models.churn if models.churn.expectation.as_of == as_of else models.churn.anchored(past)
-    limit = active_days(past.ledger, as_of, settings.customers)
     scores = (
         rows.select("customer_id", "days_since_last_order", "orders", "spend")
         .join(leaving.predict(rows), on="customer_id")
         .join(models.value.predict(rows), on="customer_id")
         .join(models.segments.predict(rows), on="customer_id")
     )
-    active = pl.col("days_since_last_order") <= limit
+    active = pl.col("days_since_last_order") <= models.segments.active_days
     low = pl.when(pl.col("churn_probability") < LOW).then(pl.lit("low"))
     band = low.when(pl.col("churn_probability") < HIGH).then(pl.lit("medium")).otherwise(pl.lit("high"))
     return (
@@ -48,19 +46,21 @@ def score_customers(
     )
 
 
-def with_previous_segment(scores: pl.DataFrame, lake: Lake) -> pl.DataFrame:
-    """The segment each customer had in the newest earlier scores."""
-    if not lake.exists("customer_scores"):
+def with_previous_segment(scores: pl.DataFrame, earlier: pl.DataFrame | None) -> pl.DataFrame:
+    """The segment each customer had in the newest earlier scores, where there are any."""
+    if earlier is None:
         return scores
-    known = lake.read("customer_scores", columns=["as_of", "customer_id", "segment"])
-    earlier = known.filter(pl.col("as_of") < scores["as_of"][0])
-    newest = earlier.filter(pl.col("as_of") == pl.col("as_of").max())
-    before = newest.select("customer_id", previous_segment="segment")
+    before = earlier.select("customer_id", previous_segment="segment")
     return scores.drop("previous_segment").join(before, on="customer_id", how="left").select(scores.columns)
 
 
-def describe_segments(scores: pl.DataFrame) -> pl.DataFrame:
-    """One row a segment of each scheme (`kmeans`, `rfm`): size, shares and means."""
+def describe_segments(scores: pl.DataFrame, labels: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """One row a segment of each scheme (`kmeans`, `rfm`): size, shares and means.
+
+    Args:
+        scores: Table customer_scores, of one day.
+        labels: Segment → the name people call it by; others are called by their key in words.
+    """
     frames = []
     for scheme, column in (("kmeans", "segment"), ("rfm", "rfm_segment")):
         described = scores.group_by("as_of", "model_version", segment=column).agg(
@@ -81,12 +81,16 @@ def describe_segments(scores: pl.DataFrame) -> pl.DataFrame:
         pl.col("mean_orders").round(1),
         pl.col("mean_spend").round(0).cast(pl.Int64),
     )
-    rules = pl.col("segment").replace_strict(RFM_DESCRIPTIONS, default="", return_dtype=pl.String)
+    rules = pl.col("segment").replace_strict(DESCRIPTIONS, default="", return_dtype=pl.String)
     return (
         pl.concat(frames)
         .with_columns(
             share_of_spend=pl.col("share_of_spend") / total if total else pl.lit(None, dtype=pl.Float64),
-            name=pl.col("segment").str.replace_all("_", " ").str.to_titlecase(),
+            name=pl.col("segment").replace_strict(
+                dict(labels or {}),
+                default=pl.col("segment").str.replace_all("_", " ").str.to_titlecase(),
+                return_dtype=pl.String,
+            ),
             description=pl.when(pl.col("scheme") == "rfm").then(rules + pl.lit(" ")).otherwise(pl.lit("")) + words,
         )
         .select(TABLES["segments"].schema.column_names())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from features.tables import TABLES
 from pipelines.customers import boosting
-from pipelines.customers.backtest import active_days
+from pipelines.customers.activity import active_days
 from pipelines.customers.calibration import log_odds
 from pipelines.customers.churn import TREES_SHARE, ChurnModel
 from pipelines.customers.models import Models

@@ -1,82 +1,75 @@
-"""Who the customers are: a total table of RFM rules, and k-means segments with names for people.
+"""Who the customers are: RFM rules, and segments in which lapsed customers never stand beside active ones.
 
-Both are learned as cut points or centroids on one snapshot, stored as numbers, and applied to any later one. k is
-chosen by stability: the number of segments that comes back most reliably when customers are drawn again.
+Active customers are divided by k-means on the logarithms of days since the last order, and of orders and spend of the
+last 52 weeks: a year's window does not grow with the age of the shop as totals do, so what is learned holds longer.
+Who has been silent for longer than the shop's customers are is lapsed, in one of two fixed segments: whoever had
+ordered again is worth winning back, whoever ordered once is another matter.
+
+The number of segments is the largest that is stable (`stability`). What is learned is stored as numbers, stays frozen
+until the next training, and is matched to what was learned before, so that segments keep their names.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from features.customers import describe, known_by
+from pipelines.customers import rfm
+from pipelines.customers.activity import active_days as days_active
+from pipelines.customers.kmeans import find_centroids, nearest
 from pipelines.customers.metrics import adjusted_rand
 from pipelines.customers.moments import keyed
-from pipelines.customers.record import too_little
+from pipelines.customers.record import first_and_last, too_little
+from pipelines.customers.segment_names import keep_names, make_names
+from pipelines.customers.stability import Grouping, Stability, bootstrap_agreement
+from pipelines.settings import Settings
 
 Floats = NDArray[np.float64]
 
-K_RANGE = range(4, 9)
-BOOTSTRAPS = 4
-STABILITY_ROWS = 3_000
-STARTS = 4
-_COLUMNS = ("days_since_last_order", "orders", "spend")
-
-# Row: recency quintile 1 (long ago) … 5 (just now). Column: mean quintile of orders and spend, 1 … 5.
-RFM_RULES: tuple[tuple[str, ...], ...] = (
-    ("lost", "lost", "at_risk", "at_risk", "cannot_lose"),
-    ("about_to_sleep", "about_to_sleep", "at_risk", "at_risk", "cannot_lose"),
-    ("about_to_sleep", "need_attention", "need_attention", "loyal", "loyal"),
-    ("promising", "potential_loyalist", "potential_loyalist", "loyal", "loyal"),
-    ("new", "potential_loyalist", "potential_loyalist", "champions", "champions"),
-)
-RFM_DESCRIPTIONS = {
-    "champions": "Bought just now, often and for much.",
-    "loyal": "Buy often and for much, and not long ago.",
-    "potential_loyalist": "Bought lately, with some orders behind them.",
-    "promising": "Bought lately, once or for little.",
-    "new": "Bought just now, once or for little.",
-    "need_attention": "Middling orders and spend, and not so lately.",
-    "about_to_sleep": "Few orders, and the last one was a while ago.",
-    "at_risk": "Bought often enough, but the last order was long ago.",
-    "cannot_lose": "Among the best by orders and spend, but silent for long.",
-    "lost": "Few orders, all of them long ago.",
-}
-
-
-def rfm_rule(recency: int, frequency: int, monetary: int) -> str:
-    """The segment of a cell of quintiles, 5 best.
-
-    Example:
-        >>> rfm_rule(5, 5, 5), rfm_rule(1, 1, 1), rfm_rule(5, 1, 1)
-        ('champions', 'lost', 'new')
-    """
-    return RFM_RULES[recency - 1][(frequency + monetary + 1) // 2 - 1]
+COLUMNS = ("days_since_last_order", "orders_52w", "spend_52w")
+LAPSED = ("lapsed_one_time_buyers", "lapsed_repeat_buyers")
+K_RANGE = range(4, 9)  # segments in all, the two of lapsed customers among them
+HEADROOM = 0.03  # what is chosen on one draw has to hold on the next; what was chosen before may stay without
+KEPT_WITHIN = 0.2  # the definition of lapsed stays while the shop's customers are silent for about as long as then
+LEAST_ACTIVE = 100  # with fewer active customers there is nothing to choose from
+QUARTER_DAYS = 91
 
 
 @dataclass(frozen=True)
 class SegmentsModel:
-    """Cut points of the RFM quintiles, and centroids of the k-means segments.
+    """Cut points of the RFM quintiles, who is lapsed, and the centroids of active customers.
 
     Attributes:
         edges: Four rising cut points for each of days since the last order, orders and spend.
-        means: Means of the three logarithms.
+        active_days: Days without an order after which a customer is lapsed.
+        means: Means of the logarithms of `COLUMNS`, of active customers.
         deviations: Their standard deviations.
-        centroids: One standardised point a segment.
-        names: Key of each segment.
-        stability: Number of segments → mean adjusted Rand index of its bootstraps.
+        centroids: One standardised point a segment of active customers.
+        names: Key of each of these segments.
+        stability: Number of segments in all → figures of `Stability`, of those that were looked at.
     """
 
-    edges: dict[str, tuple[float, ...]]
+    edges: rfm.Edges
+    active_days: int
     means: tuple[float, ...]
     deviations: tuple[float, ...]
     centroids: tuple[tuple[float, ...], ...]
     names: tuple[str, ...]
-    stability: dict[int, float]
+    stability: dict[int, dict[str, float | None]]
+
+    @property
+    def k(self) -> int:
+        """Number of segments, the lapsed ones among them."""
+        return len(self.centroids) + len(LAPSED)
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The segments of customers.
@@ -85,20 +78,26 @@ class SegmentsModel:
             rows: Rows of a snapshot (`features.customers`).
 
         Returns:
-            customer_id (where the rows have it), segment (k-means), rfm_segment.
+            customer_id (where the rows have it), segment, rfm_segment.
         """
-        points = (_logs(rows) - np.array(self.means)) / np.array(self.deviations)
-        places = _nearest(points, np.array(self.centroids))
+        names = np.array([*self.names, *LAPSED], dtype=object)
         return keyed(
             rows,
-            segment=pl.Series(np.array(self.names, dtype=object)[places], dtype=pl.String),
-            rfm_segment=pl.Series(self._rfm(rows), dtype=pl.String),
+            segment=pl.Series(names[self.places(rows)], dtype=pl.String),
+            rfm_segment=rfm.segments(rows, self.edges),
         )
+
+    def places(self, rows: pl.DataFrame) -> NDArray[np.int64]:
+        """The segment of each row: the place of its centroid, and after those the two of lapsed customers."""
+        points = (_logs(rows) - np.array(self.means)) / np.array(self.deviations)
+        again = (rows["orders"] > 1).cast(pl.Int64).to_numpy()
+        lapsed = (rows["days_since_last_order"] > self.active_days).to_numpy()
+        return np.where(lapsed, len(self.centroids) + again, nearest(points, np.array(self.centroids)))
 
     def to_dir(self, folder: Path) -> None:
         """Write `model.json`."""
         folder.mkdir(parents=True, exist_ok=True)
-        facts = dict(self.__dict__) | {"class": "pipelines.customers.segments:SegmentsModel"}
+        facts = dict(self.__dict__) | {"class": "pipelines.customers.segments:SegmentsModel", "columns": COLUMNS}
         (folder / "model.json").write_text(json.dumps(facts, indent=2, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -107,26 +106,31 @@ class SegmentsModel:
         facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         return cls(
             edges={name: tuple(edges) for name, edges in facts["edges"].items()},
+            active_days=facts["active_days"],
             means=tuple(facts["means"]),
             deviations=tuple(facts["deviations"]),
             centroids=tuple(tuple(point) for point in facts["centroids"]),
             names=tuple(facts["names"]),
-            stability={int(k): value for k, value in facts["stability"].items()},
+            stability={int(k): figures for k, figures in facts["stability"].items()},
         )
 
-    def _rfm(self, rows: pl.DataFrame) -> list[str]:
-        quintile = {
-            name: np.searchsorted(self.edges[name], rows[name].cast(pl.Float64).to_numpy(), side="left")
-            for name in _COLUMNS
-        }
-        best = quintile["orders"] + quintile["spend"] + 1
-        table = np.array(RFM_RULES, dtype=object)
-        names: list[str] = table[4 - quintile["days_since_last_order"], best // 2].tolist()
-        return names
 
+def fit(
+    rows: pl.DataFrame,
+    *,
+    active_days: int,
+    seed: int,
+    quarter_ago: pl.DataFrame | None = None,
+    before: SegmentsModel | None = None,
+) -> SegmentsModel:
+    """Learn who is who from a snapshot.
 
-def fit(rows: pl.DataFrame, *, seed: int) -> SegmentsModel:
-    """Learn cut points and centroids from a snapshot.
+    Args:
+        rows: The snapshot; the order of its rows does not matter.
+        active_days: Days without an order after which a customer is lapsed.
+        seed: Seed of starts and draws.
+        quarter_ago: The snapshot of `QUARTER_DAYS` earlier, where the record reaches so far back.
+        before: The model in use, whose number of segments and names are kept while they hold.
 
     Raises:
         NotEnoughDataError: There are fewer customers than segments.
@@ -137,98 +141,123 @@ def fit(rows: pl.DataFrame, *, seed: int) -> SegmentsModel:
             column="customer_id",
             remedy="bring a longer record of orders",
         )
-    rows = rows.sort("customer_id") if "customer_id" in rows.columns else rows
-    logs = _logs(rows)
-    means, deviations = logs.mean(axis=0), np.where(logs.std(axis=0) > 0, logs.std(axis=0), 1.0)
-    points = (logs - means) / deviations
-    most = min(K_RANGE.stop, len(np.unique(points, axis=0)) + 1)
-    stability = {k: _stability(points, k, seed) for k in range(min(K_RANGE.start, most - 1), most)}
-    k = max(stability, key=lambda each: stability[each])
-    centroids = _centroids(points, k, seed)
-    centroids = centroids[np.argsort(-centroids[:, 2], kind="stable")]
-    levels = (0.2, 0.4, 0.6, 0.8)
-    edges = {name: tuple(np.quantile(rows[name].cast(pl.Float64).to_numpy(), levels).tolist()) for name in _COLUMNS}
-    return SegmentsModel(
-        edges=edges,
-        means=tuple(means.tolist()),
-        deviations=tuple(deviations.tolist()),
-        centroids=tuple(tuple(point) for point in centroids.tolist()),
-        names=_names(centroids),
-        stability={each: round(score, 6) for each, score in stability.items()},
+    rows, quarter_ago = _in_order(rows), _in_order(quarter_ago) if quarter_ago is not None else None
+    first = before.k if before is not None else 0
+    looked_at: dict[int, Stability] = {}
+    for k in sorted(_possible(rows, active_days), key=lambda k: (k != first, -k)):
+        looked_at[k] = _stability(rows, quarter_ago, k, active_days, seed)
+        if looked_at[k].holds(0.0 if k == first else HEADROOM):
+            break
+    else:
+        k = max(looked_at, key=lambda each: looked_at[each].bootstrap_ari_mean)
+    model = _learn(rows, seed, k=k, active_days=active_days)
+    return _named(model, rows, before, {each: figures.rounded() for each, figures in looked_at.items()})
+
+
+def fit_at(
+    ledger: pl.DataFrame, cut: date, settings: Settings, *, before: SegmentsModel | None = None
+) -> SegmentsModel:
+    """The segments of what was known at a cut.
+
+    Args:
+        ledger: The shop's ledger (`features.customers.ledger`).
+        cut: The last day that is known.
+        settings: The shop's settings.
+        before: The model in use (`segments.fit`).
+
+    Raises:
+        NotEnoughDataError: There are fewer customers than segments.
+    """
+    terms, known = settings.customers, known_by(ledger, cut)
+    return fit(
+        describe(known, cut, period_days=terms.period_days),
+        active_days=terms.active_days or kept_active_days(days_active(known, cut, terms), before),
+        seed=settings.seed,
+        quarter_ago=quarter_ago(known, cut, terms.period_days),
+        before=before,
     )
 
 
+def kept_active_days(active_days: int, before: SegmentsModel | None) -> int:
+    """The days of the model in use while the shop's own are about the same: who is lapsed is not to creep."""
+    near = before is not None and abs(before.active_days - active_days) <= KEPT_WITHIN * active_days
+    return before.active_days if before is not None and near else active_days
+
+
+def quarter_ago(ledger: pl.DataFrame, cut: date, period_days: int) -> pl.DataFrame | None:
+    """The snapshot of a quarter before a cut; None where as long a record does not lie before it."""
+    first, _ = first_and_last(ledger)
+    day = cut - timedelta(days=QUARTER_DAYS)
+    return describe(ledger, day, period_days=period_days) if (day - first).days >= QUARTER_DAYS else None
+
+
+def _possible(rows: pl.DataFrame, active_days: int) -> list[int]:
+    """Numbers of segments for which there are enough different active customers; of few, only the smallest."""
+    active = _active(rows, active_days).select(COLUMNS)
+    possible = [k for k in K_RANGE if k - len(LAPSED) <= active.n_unique()] or [1 + len(LAPSED)]
+    return possible if active.height >= LEAST_ACTIVE else possible[:1]
+
+
+def _stability(rows: pl.DataFrame, quarter_ago: pl.DataFrame | None, k: int, active_days: int, seed: int) -> Stability:
+    learn = partial(_learn, k=k, active_days=active_days)
+
+    def grouping(rows: pl.DataFrame, seed: int) -> Grouping:
+        return learn(rows, seed).places
+
+    agreement = bootstrap_agreement(rows, grouping, seed=seed)
+    quarter = None
+    if quarter_ago is not None and quarter_ago.height >= K_RANGE.start:
+        quarter = adjusted_rand(learn(quarter_ago, seed).places(rows), learn(rows, seed).places(rows))
+    return Stability(float(agreement.mean()), float(np.quantile(agreement, 0.05)), quarter)
+
+
+def _learn(rows: pl.DataFrame, seed: int, *, k: int, active_days: int) -> SegmentsModel:
+    """The model of so many segments, or of fewer where fewer active customers differ; not named yet."""
+    logs = _logs(_active(rows, active_days))
+    means, spread = logs.mean(axis=0), logs.std(axis=0)
+    deviations = np.where(spread > 0, spread, 1.0)
+    points = (logs - means) / deviations
+    different = len(np.unique(points, axis=0))
+    centroids = find_centroids(points, min(k - len(LAPSED), different), seed=seed)
+    return SegmentsModel(
+        edges=rfm.cut_points(rows),
+        active_days=active_days,
+        means=tuple(means.tolist()),
+        deviations=tuple(deviations.tolist()),
+        centroids=tuple(tuple(point) for point in centroids[::-1].tolist()),  # biggest spenders first
+        names=(),
+        stability={},
+    )
+
+
+def _named(
+    model: SegmentsModel,
+    rows: pl.DataFrame,
+    before: SegmentsModel | None,
+    stability: Mapping[int, dict[str, float | None]],
+) -> SegmentsModel:
+    count = len(model.centroids)
+    kept: dict[int, str] = {}
+    if before is not None:
+        places = pl.Series(model.places(rows))
+        active = places < count
+        kept = keep_names(places.filter(active), before.predict(rows)["segment"].filter(active), before.names, count)
+    new = [place for place in range(count) if place not in kept]
+    made = make_names(np.array(model.centroids)[new], taken=[*kept.values(), *LAPSED])
+    names = kept | dict(zip(new, made, strict=True))
+    return replace(model, names=tuple(names[place] for place in range(count)), stability=dict(stability))
+
+
+def _active(rows: pl.DataFrame, active_days: int) -> pl.DataFrame:
+    """Active customers; all of them where none is, so that there is something to learn from."""
+    active = rows.filter(pl.col("days_since_last_order") <= active_days)
+    return rows if active.is_empty() else active
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.sort("customer_id" if "customer_id" in rows.columns else list(rfm.COLUMNS))
+
+
 def _logs(rows: pl.DataFrame) -> Floats:
-    logs: Floats = np.log1p(rows.select(pl.col(name).cast(pl.Float64).clip(0) for name in _COLUMNS).to_numpy())
+    logs: Floats = np.log1p(rows.select(pl.col(name).cast(pl.Float64).clip(0) for name in COLUMNS).to_numpy())
     return logs
-
-
-def _nearest(points: Floats, centroids: Floats) -> NDArray[np.int64]:
-    away = (centroids**2).sum(axis=1) - 2 * points @ centroids.T  # squared distance less what all centroids share
-    places: NDArray[np.int64] = away.argmin(axis=1)
-    return places
-
-
-def _centroids(points: Floats, k: int, seed: int) -> Floats:
-    """k-means: the tightest of several descents (Lloyd 1982) from spread starts (Arthur & Vassilvitskii 2007)."""
-    rng = np.random.default_rng([seed, k])
-    ends = [_descend(points, _spread(points, k, rng)) for _ in range(STARTS)]
-    best: Floats = min(ends, key=lambda end: end[1])[0]
-    return best
-
-
-def _spread(points: Floats, k: int, rng: np.random.Generator) -> Floats:
-    chosen: Floats = points[rng.integers(len(points))][None]
-    while len(chosen) < k:
-        distance = ((points[:, None, :] - chosen[None]) ** 2).sum(axis=2).min(axis=1)
-        chosen = np.concatenate([chosen, points[rng.choice(len(points), size=1, p=distance / distance.sum())]])
-    return chosen
-
-
-def _descend(points: Floats, centroids: Floats, steps: int = 60) -> tuple[Floats, float]:
-    places = _nearest(points, centroids)
-    for _ in range(steps):
-        counts = np.bincount(places, minlength=len(centroids))
-        sums = np.stack([np.bincount(places, weights=column, minlength=len(centroids)) for column in points.T], axis=1)
-        centroids = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
-        moved = _nearest(points, centroids)
-        if (moved == places).all():
-            break
-        places = moved
-    return centroids, float(((points - centroids[places]) ** 2).sum())
-
-
-def _stability(points: Floats, k: int, seed: int) -> float:
-    """Mean agreement of the segments with those of customers drawn again with replacement."""
-    rng = np.random.default_rng(seed)
-    if len(points) > STABILITY_ROWS:
-        points = points[rng.choice(len(points), STABILITY_ROWS, replace=False)]
-    whole = _nearest(points, _centroids(points, k, seed))
-    scores = []
-    for draw in range(BOOTSTRAPS):
-        drawn = points[rng.integers(0, len(points), len(points))]
-        if len(np.unique(drawn, axis=0)) < k:
-            return 0.0
-        scores.append(adjusted_rand(whole, _nearest(points, _centroids(drawn, k, seed + draw + 1))))
-    return float(np.mean(scores))
-
-
-def _names(centroids: Floats) -> tuple[str, ...]:
-    """What stands out of each standardised centroid, in words; equal words are numbered."""
-    named: list[str] = []
-    for since, orders, spend in centroids:
-        when = "recent" if since < -0.5 else "lapsing" if since > 0.5 else "settled"
-        often = "frequent" if orders > 0.75 else "rare" if orders < -0.5 else "occasional"
-        much = (
-            "top_spenders"
-            if spend > 1.5
-            else "big_spenders"
-            if spend > 0.75
-            else "small_spenders"
-            if spend < -0.5
-            else "middle_spenders"
-        )
-        words = f"{when}_{often}_{much}"
-        again = sum(name == words or name.startswith(f"{words}_") for name in named)
-        named.append(f"{words}_{again + 1}" if again else words)
-    return tuple(named)

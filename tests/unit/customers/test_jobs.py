@@ -102,6 +102,9 @@ def test_scores_of_a_day_replace_those_said_before_and_other_days_stay(trained: 
     assert now["previous_segment"].unique().to_list() == ["where they were"]
     assert lake.read(table).filter(pl.col("as_of") < day).height == earlier.height
     assert set(lake.read("segments")["segment"]) == set(now["segment"]) | set(now["rfm_segment"])
+    moves = lake.read("segment_migration").filter(scheme="kmeans")
+    assert dict(moves.select("to_segment", "customers").iter_rows()) == dict(now["segment"].value_counts().iter_rows())
+    assert set(lake.read("customer_changes")["from_segment"]) == {"where they were"}
     versions = lake.versions([table, "segments"])
     assert not jobs.score(trained.settings, lake, trained.tracker).changed
     assert lake.versions([table, "segments"]) == versions
@@ -221,7 +224,7 @@ def test_of_a_dozen_customers_it_is_said_that_nothing_is_known(shop_lines: pl.Da
     notes = jobs.train(shop(tmp_path), lake, tracker).notes
     assert "Churn: there are too few customers to know how good it is." in notes
     assert [call.args for call in tracker.promote.call_args_list] == [(name, "1") for name in NAMES]
-    assert set(lake.read("evaluation")["capability"]) == {"value"}
+    assert set(lake.read("evaluation")["capability"]) == {"value", "segments"}
 
 
 def test_a_protected_column_is_never_learned_from(trained: Trained, tmp_path: Path) -> None:
