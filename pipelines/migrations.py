@@ -27,7 +27,15 @@ def _with_pool(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.with_columns(pool=pl.lit(None, dtype=pl.Int32))
 
 
+def _with_consents(customers: pl.LazyFrame) -> pl.LazyFrame:
+    """Nobody was asked for each channel yet: what `consent` says of all of them stands."""
+    known = customers.collect_schema().names()
+    channels = (f"consent_{channel}" for channel in ("email", "phone", "sms", "post", "app"))
+    return customers.with_columns(pl.lit(None, dtype=pl.Boolean).alias(name) for name in channels if name not in known)
+
+
 MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
+    "customers": [_with_consents],
     "forecasts": [_with_overrides],
     "lead_time_demand": [_with_pool],
 }

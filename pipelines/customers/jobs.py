@@ -54,7 +54,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     book, last = _book(settings, lake)
     judged = judging.run(book, last, settings)
     headline = figures.headline(judged.evaluation)
-    parameters = {"cut": last.isoformat(), **settings.customers.model_dump(mode="json")}
+    parameters = {"cut": last.isoformat(), **settings.customers.model_dump(mode="json", exclude={"campaigns"})}
     with (
         progress("customers: fit and register", 2 * _STEPS) as advance,
         tracker.run("train customers", parameters) as run,

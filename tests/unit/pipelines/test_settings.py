@@ -148,6 +148,7 @@ def test_the_commented_defaults_of_the_template_are_the_defaults():
                 "obsolete_after_periods",
                 "winsorise",
                 "protected",
+                "campaigns",
                 "illustrative",
                 "state",
             ):
