@@ -93,6 +93,27 @@ def test_a_second_run_changes_nothing(filled):
     assert lake.versions(TABLES) == versions
 
 
+def test_a_build_that_was_cut_short_is_completed_by_the_next(filled, monkeypatch):
+    settings, lake = filled
+    whole = Lake.replace_where
+
+    def cut_short(self: Lake, table: str, *given: Any) -> Any:
+        if table == "list_suppressions":
+            raise LakeError("no space left")
+        return whole(self, table, *given)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Lake, "replace_where", cut_short)
+        with pytest.raises(LakeError, match="no space left"):
+            jobs.build(settings, lake)
+    assert jobs.build(settings, lake).changed
+    assert set(lake.versions(["lists", "list_suppressions", "list_leavers"])) == {
+        "lists",
+        "list_suppressions",
+        "list_leavers",
+    }
+
+
 def test_the_flow_makes_lists_once_and_no_model_anew_for_a_campaign(filled, tmp_path):
     settings, lake = filled
     shops = Shop(settings), Shop(shop(tmp_path, {"budget": 20})[0])
