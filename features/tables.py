@@ -118,10 +118,18 @@ class Locations(Series):
 
 
 class Customers(dy.Schema):
-    """Attributes of a customer, and whether the shop may write to them."""
+    """Attributes of a customer, and whether the shop may write to them.
+
+    `consent_CHANNEL` says it of one channel, `consent` of all of which nothing else is said; null = not known.
+    """
 
     customer_id = _text(primary_key=True)
     consent = dy.Bool(nullable=True)
+    consent_email = dy.Bool(nullable=True)
+    consent_phone = dy.Bool(nullable=True)
+    consent_sms = dy.Bool(nullable=True)
+    consent_post = dy.Bool(nullable=True)
+    consent_app = dy.Bool(nullable=True)
     do_not_contact = dy.Bool(nullable=True)
 
 
@@ -199,6 +207,17 @@ class Feedback(dy.Schema):
     @dy.rule()
     def kind_is_known(cls) -> pl.Expr:
         return pl.col("kind").is_in(["csat", "nps", "complaint"])
+
+
+class CampaignOutcomes(dy.Schema):
+    """What came of one contact, as the system that made it says; null = not said, and read from the order lines."""
+
+    list_id = _text(primary_key=True)
+    customer_id = _text(primary_key=True)
+    contacted_at = _time(nullable=True)
+    responded = dy.Bool(nullable=True)
+    revenue = dy.Float64(nullable=True, min=0, max=MOST, allow_inf=True)  # infinite is above MOST
+    known_at = _time(nullable=True)
 
 
 class Overrides(dy.Schema):
@@ -469,6 +488,97 @@ class CustomerChanges(dy.Schema):
     why = _text(nullable=False)
 
 
+class Lists(dy.Schema):
+    """One customer on one list of a campaign: what to do, what it is expected to bring, and why it is allowed.
+
+    `state` is built, exported (handed over for contact), held_out (control group of an exported list) or suppressed
+    (found out at the export). Whoever is in the control group is never exported.
+    """
+
+    list_id = _text(primary_key=True)
+    customer_id = _text(primary_key=True)
+    campaign = _text(nullable=False)
+    as_of = dy.Date(nullable=False)
+    rank = dy.Int64(nullable=False, min=1)
+    action = _text(nullable=False)
+    channel = _text(nullable=False)
+    owner = dy.String(nullable=True)
+    churn_probability = dy.Float64(nullable=False, min=0, max=1)
+    churn_band = _text(nullable=False)
+    value = dy.Float64(nullable=False)
+    value_low = dy.Float64(nullable=True)
+    value_high = dy.Float64(nullable=True)
+    value_at_risk = dy.Float64(nullable=False, min=0)
+    response_rate = dy.Float64(nullable=False, min=0, max=1)
+    response_basis = _text(nullable=False)
+    cost = dy.Float64(nullable=False, min=0)
+    expected_profit = dy.Float64(nullable=False)
+    segment = _text(nullable=False)
+    previous_segment = _text(nullable=True)
+    next_order_on = dy.Date(nullable=True)
+    consent_basis = _text(nullable=False)
+    expires_on = dy.Date(nullable=False)
+    control_group = dy.Bool(nullable=False)
+    change = _text(nullable=False)
+    state = _text(nullable=False)
+    exported_on = dy.Date(nullable=True)
+    model_version = _text(nullable=False)
+
+    @dy.rule()
+    def nobody_of_the_control_group_is_exported(cls) -> pl.Expr:
+        return ~(pl.col("control_group") & (pl.col("state") == "exported"))
+
+
+class ListLeavers(dy.Schema):
+    """Who was on the campaign's list before this one and is not on this one, and why."""
+
+    list_id = _text(primary_key=True)
+    customer_id = _text(primary_key=True)
+    campaign = _text(nullable=False)
+    previous_list_id = _text(nullable=False)
+    reason = _text(nullable=False)
+
+
+class ListSuppressions(dy.Schema):
+    """How many of a campaign's audience are not on its list, or not in its export, by reason."""
+
+    list_id = _text(primary_key=True)
+    stage = _text(primary_key=True)
+    reason = _text(primary_key=True)
+    campaign = _text(nullable=False)
+    customers = dy.Int64(nullable=False, min=1)
+
+
+class CampaignResults(dy.Schema):
+    """What one exported list brought, measured against its control group; intervals are of 95 %.
+
+    Money is the shop's currency; revenue per head counts everyone of a group, buyers or not. An interval is null where
+    a group has fewer than two customers.
+    """
+
+    list_id = _text(primary_key=True)
+    campaign = _text(nullable=False)
+    as_of = dy.Date(nullable=False)
+    exported_on = dy.Date(nullable=False)
+    measured_to = dy.Date(nullable=False)
+    treated = dy.Int64(nullable=False, min=0)
+    control = dy.Int64(nullable=False, min=0)
+    posted_outcomes = dy.Int64(nullable=False, min=0)
+    mean_churn_probability = dy.Float64(nullable=True, min=0, max=1)
+    treated_response_rate = dy.Float64(nullable=True, min=0, max=1)
+    control_response_rate = dy.Float64(nullable=True, min=0, max=1)
+    lift = dy.Float64(nullable=True)
+    lift_low = dy.Float64(nullable=True)
+    lift_high = dy.Float64(nullable=True)
+    revenue_per_head_lift = dy.Float64(nullable=True)
+    revenue_per_head_lift_low = dy.Float64(nullable=True)
+    revenue_per_head_lift_high = dy.Float64(nullable=True)
+    cost = dy.Float64(nullable=False, min=0)
+    profit = dy.Float64(nullable=True)
+    profit_low = dy.Float64(nullable=True)
+    profit_high = dy.Float64(nullable=True)
+
+
 class Replenishment(dy.Schema):
     """One proposed order line and why."""
 
@@ -615,13 +725,14 @@ _ALL = (
     Table("series", Series, "state", keyed_by_series=True, open=True),
     Table("products", Products, "state", open=True),
     Table("locations", Locations, "state", open=True),
-    Table("customers", Customers, "state", open=True),
+    Table("customers", Customers, "state", version=2, open=True),
     Table("contracts", Contracts, "state", open=True),
     Table("covariates", Covariates, "state", keyed_by_series=True, open=True),
     Table("stock", Stock, "snapshot", keyed_by_series=True),
     Table("open_supply", OpenSupply, "snapshot"),
     Table("supply_terms", SupplyTerms, "snapshot", keyed_by_series=True),
     Table("feedback", Feedback, "event"),
+    Table("campaign_outcomes", CampaignOutcomes, "event"),
     Table("overrides", Overrides, "event", partial=True),
     Table("batches", Batches, "state"),
     Table("exclusions", Exclusions, "state"),
@@ -637,6 +748,10 @@ _ALL = (
     Table("segments", Segments, "derived"),
     Table("segment_migration", SegmentMigration, "derived"),
     Table("customer_changes", CustomerChanges, "derived"),
+    Table("lists", Lists, "derived"),
+    Table("list_leavers", ListLeavers, "derived"),
+    Table("list_suppressions", ListSuppressions, "derived"),
+    Table("campaign_results", CampaignResults, "derived"),
     Table("replenishment", Replenishment, "derived", keyed_by_series=True),
     Table("evaluation", Evaluation, "derived"),
     Table("drift", Drift, "derived"),

@@ -31,7 +31,9 @@ app = typer.Typer(
 keys_app = typer.Typer(help="Keys of the API.", no_args_is_help=True)
 quarantine_app = typer.Typer(help="Rows that broke a rule, kept as they came.", no_args_is_help=True)
 override_app = typer.Typer(help="What planners say of coming demand, on top of the model.", no_args_is_help=True)
+lists_app = typer.Typer(help="Whom to contact: lists of campaigns, and what they brought.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(lists_app, name="lists")
 app.add_typer(override_app, name="override")
 app.add_typer(quarantine_app, name="quarantine")
 
@@ -53,7 +55,7 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Run every step, even where nothing has changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole flow: ingest, features, train, score, replenish, monitor, release."""
+    """Run the whole flow: ingest, features, train, score, lists, replenish, monitor, release."""
     from pipelines import workflow
     from pipelines.printing import print_json, print_run, print_step
 
@@ -412,6 +414,67 @@ def quarantine_replay(config: Config = HERE, sample: Sample = False, as_json: Js
     with locked(shop.settings):
         shop.lake.migrate()
         summary = jobs.quarantine_replay(shop.settings, shop.lake)
+    _print(summary, as_json)
+
+
+# -- campaigns -----------------------------------------------------------------------------------------------------
+
+
+@lists_app.command("build")
+def lists_build(
+    config: Config = HERE,
+    sample: Sample = False,
+    as_of: Day = None,
+    campaign: Annotated[str | None, typer.Option("--campaign", help="Only this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Choose whom each campaign should contact, under its budget and with a control group held out."""
+    from pipelines.customers import campaign_jobs
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = campaign_jobs.build(shop.settings, shop.lake, as_of=_date(as_of), campaign=campaign)
+    _print(summary, as_json)
+
+
+@lists_app.command("export")
+def lists_export(
+    out: Annotated[Path, typer.Option("--out", help="A .csv, .parquet or .json file.")],
+    list_id: Annotated[str | None, typer.Argument(metavar="[LIST]", help="A list, as `lists build` names it.")] = None,
+    campaign: Annotated[str | None, typer.Option("--campaign", help="The newest list of this campaign.")] = None,
+    day: Annotated[
+        datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="Day of contact; that of the newest scores.")
+    ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="Mark a CSV as UTF-8, for Excel.")] = False,
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Hand a list over: consent is judged again, who may not be contacted and the control group stay behind."""
+    from pipelines.customers import campaign_jobs
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = campaign_jobs.export(
+            shop.settings, shop.lake, list_id=list_id, campaign=campaign, out=out, day=_date(day), bom=bom
+        )
+    _print(summary, as_json)
+
+
+@lists_app.command("results")
+def lists_results(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Show what exported lists brought, against their control groups."""
+    from pipelines.customers import campaign_jobs
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = campaign_jobs.results(shop.settings, shop.lake)
     _print(summary, as_json)
 
 

@@ -15,15 +15,20 @@ FORMATS = (".parquet", ".csv", ".json")
 _RISKY_START = r"^[=+\-@\t\r]"
 
 
-def write_frame(frame: pl.DataFrame, out: Path) -> None:
+def write_frame(frame: pl.DataFrame, out: Path, *, bom: bool = False) -> None:
     """Write a frame in the format its file's ending names (Parquet where it names none).
+
+    Args:
+        frame: What to write.
+        out: The file; it appears whole or not at all.
+        bom: Start a CSV with the mark by which Excel knows UTF-8.
 
     Raises:
         OutputError: The file cannot be written; what was there before is untouched.
     """
     with whole(out) as unfinished:
         if out.suffix == ".csv":
-            spreadsheet_safe(frame).write_csv(unfinished)
+            spreadsheet_safe(frame).write_csv(unfinished, include_bom=bom)
         elif out.suffix == ".json":
             frame.write_json(unfinished)
         else:

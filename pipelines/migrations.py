@@ -33,7 +33,15 @@ def _with_lifecycle(drivers: pl.LazyFrame) -> pl.LazyFrame:
     return drivers.with_columns(pl.lit(0.0).alias(name) for name in ("lifecycle", "override") if name not in known)
 
 
+def _with_consents(customers: pl.LazyFrame) -> pl.LazyFrame:
+    """Nobody was asked for each channel yet: what `consent` says of all of them stands."""
+    known = customers.collect_schema().names()
+    channels = (f"consent_{channel}" for channel in ("email", "phone", "sms", "post", "app"))
+    return customers.with_columns(pl.lit(None, dtype=pl.Boolean).alias(name) for name in channels if name not in known)
+
+
 MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
+    "customers": [_with_consents],
     "forecasts": [_with_overrides],
     "forecast_drivers": [_with_lifecycle],
     "lead_time_demand": [_with_pool],

@@ -33,12 +33,14 @@ InputTable = Literal[
     "open_supply",
     "supply_terms",
     "feedback",
+    "campaign_outcomes",
     "overrides",
 ]
 Member = Literal[
     "ses", "damped_trend", "tsb", "adida", "imapa", "moving_average", "seasonal_naive",
     "recursive", "AutoARIMA", "AutoCES", "AutoETS", "DynamicOptimizedTheta", "MSTL", "OptimizedTheta",
 ]  # fmt: skip
+Channel = Literal["email", "phone", "sms", "post", "app"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -149,6 +151,52 @@ class Demand(Section):
         return series
 
 
+class Audience(Section):
+    """Whom a campaign is for; a customer must pass every filter that is set."""
+
+    status: Literal["active", "lapsed"] = "active"
+    churn_bands: list[Literal["low", "medium", "high"]] = []
+    min_churn_probability: Share = 0.0
+    max_churn_probability: Share = 1.0
+    segments: list[str] = Field(default=[], description="names of either scheme, k-means or RFM")
+    min_value: float | None = None
+
+
+class Campaign(Section):
+    """One action toward customers: whom it is for, what it costs, and how far it may go.
+
+    Attributes:
+        opt_in: Whether only who has said yes may be contacted; unset: on every channel but post.
+        response_rate: Assumed P(respond | contact) of those who would leave, until the campaign's own lists are
+            measured.
+        holdout: Share of the list that is never contacted, so that what the campaign brings can be measured.
+        cool_off_days: Nobody whom any campaign contacted within so many days is contacted again.
+        measure_days: Orders count as responses within so many days of the export.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    audience: Audience = Audience()
+    action: str = Field(min_length=1)
+    channel: Channel
+    opt_in: bool | None = None
+    response_rate: Probability
+    cost_per_contact: float = Field(ge=0)
+    offer_cost: float = Field(default=0.0, ge=0)
+    margin_rate: Share | None = None
+    budget: float | None = Field(default=None, gt=0)
+    capacity: int | None = Field(default=None, ge=1)
+    holdout: float = Field(default=0.1, gt=0, le=0.5)
+    cool_off_days: int = Field(default=30, ge=0)
+    expires_days: int = Field(default=28, ge=1)
+    measure_days: int = Field(default=28, ge=1)
+    owner: str | None = None
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether a customer who never said yes is left alone."""
+        return self.channel != "post" if self.opt_in is None else self.opt_in
+
+
 class Customers(Section):
     """How customers are judged: repeat buyers (transactional) or subscribers (contractual)."""
 
@@ -166,6 +214,7 @@ class Customers(Section):
     trees: int = Field(default=150, ge=1)
     protected: list[str] = []
     segment_names: dict[str, str] = {}
+    campaigns: list[Campaign] = []
 
     @field_validator("segment_names")
     @classmethod
@@ -173,6 +222,21 @@ class Customers(Section):
         if not all(segment_names.values()) or len(set(segment_names.values())) != len(segment_names):
             raise ValueError("give each segment a name of its own")
         return segment_names
+
+    @field_validator("campaigns")
+    @classmethod
+    def _named_once(cls, campaigns: list[Campaign]) -> list[Campaign]:
+        if len({campaign.name for campaign in campaigns}) != len(campaigns):
+            raise ValueError("give each campaign a name of its own")
+        return campaigns
+
+    @model_validator(mode="after")
+    def _margin_once(self) -> Customers:
+        if self.value == "margin" and any(campaign.margin_rate is not None for campaign in self.campaigns):
+            raise ValueError(
+                "a campaign's margin_rate has no meaning where `value: margin`: values are margins already"
+            )
+        return self
 
 
 class Illustration(Section):
@@ -388,6 +452,11 @@ class Settings(BaseSettings):
     def judges_customers(self) -> bool:
         """Whether there are customers to judge by what they buy."""
         return self.customers.enabled and self.customers.kind == "transactional" and self.has("order_lines")
+
+    @property
+    def runs_campaigns(self) -> bool:
+        """Whether lists are made of the customers who are judged."""
+        return self.judges_customers and bool(self.customers.campaigns)
 
     @property
     def replenishes(self) -> bool:

@@ -81,6 +81,7 @@ class Step:
     def fingerprint(self, shop: Shop) -> str:
         """Changes with the program, the settings of its sections, what it reads and the models it uses."""
         settings = shop.settings.model_dump(mode="json")
+        settings["campaigns"] = settings["customers"].pop("campaigns")  # no model is trained anew for a campaign
         facts = {
             "program": package_version("purvey"),
             "settings": {name: settings[name] for name in (*_ALWAYS, *self.sections)},
@@ -142,6 +143,12 @@ def _score_customers(shop: Shop) -> Summary:
     from pipelines.customers import jobs
 
     return jobs.score(shop.settings, shop.lake, shop.tracker)
+
+
+def _lists(shop: Shop) -> Summary:
+    from pipelines.customers import campaign_jobs
+
+    return campaign_jobs.build(shop.settings, shop.lake)
 
 
 def _replenish(shop: Shop) -> Summary:
@@ -208,6 +215,15 @@ STEPS: tuple[Step, ...] = (
         models=("churn", "value", "segments"),
         made=_tables("customer_scores"),
         needs=("train customers",),
+    ),
+    Step(
+        "lists",
+        _lists,
+        lambda settings: settings.runs_campaigns,
+        reads=("customer_scores", "customers", "order_lines", "campaign_outcomes"),
+        sections=("customers", "campaigns"),
+        made=_tables("lists"),
+        needs=("score customers",),
     ),
     Step(
         "replenish",

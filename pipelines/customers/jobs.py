@@ -62,7 +62,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     judged = judging.run(book, last, settings)
     headline = figures.headline(judged.evaluation)
     before = models.segments_in_use(tracker, settings)
-    parameters = {"cut": last.isoformat(), **settings.customers.model_dump(mode="json")}
+    parameters = {"cut": last.isoformat(), **settings.customers.model_dump(mode="json", exclude={"campaigns"})}
     with (
         progress("customers: fit and register", 2 * _STEPS) as advance,
         tracker.run("train customers", parameters) as run,

@@ -22,7 +22,14 @@ from features.tables import TABLES, Table
 from pipelines.ingest.sources import ROW
 
 REASONS = {ROW: pl.Int64(), "reason": pl.String()}
-_HAPPENS = {"order_lines": "ordered_at", "demand": "period", "feedback": "at", "stock": "as_of", "overrides": "at"}
+_HAPPENS = {
+    "order_lines": "ordered_at",
+    "demand": "period",
+    "feedback": "at",
+    "stock": "as_of",
+    "overrides": "at",
+    "campaign_outcomes": "contacted_at",
+}
 _ALLOWED_AHEAD = timedelta(days=1)
 _IN_WORDS = {
     "kind_is_sale_or_return": "kind '{kind}' is neither sale nor return",

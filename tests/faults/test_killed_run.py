@@ -31,7 +31,7 @@ def test_a_run_killed_in_every_step_ends_like_an_untouched_one(tmp_path, finishe
     config = tea_shop(tmp_path)
     settings = load_settings(config)
     lake = Lake(settings.lake_url)
-    for step in STEPS:
+    for step in (step for step in STEPS if step.applies(settings)):
         done = subprocess.run([sys.executable, KILLER, config, step.name], capture_output=True, text=True, check=False)
         assert done.returncode == -signal.SIGKILL, f"{step.name}: {done.stdout}{done.stderr}"
         for table in lake.versions(TABLES):

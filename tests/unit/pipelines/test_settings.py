@@ -149,6 +149,7 @@ def test_the_commented_defaults_of_the_template_are_the_defaults():
                 "winsorise",
                 "protected",
                 "segment_names",
+                "campaigns",
                 "illustrative",
                 "state",
             ):

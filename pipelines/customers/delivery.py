@@ -1,0 +1,64 @@
+"""A list as it is handed over: who may still be contacted today, with what the caller needs to know."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+REASONS = 3
+_COLUMNS = (
+    "list_id", "campaign", "as_of", "rank", "customer_id", "action", "channel", "owner", "churn_probability",
+    "churn_band", "value", "value_low", "value_high", "value_at_risk", "cost", "expected_profit", "response_rate",
+    "response_basis", "segment", "previous_segment", "next_order_on", "consent_basis", "expires_on", "change",
+    "model_version",
+)  # fmt: skip
+
+
+def decide(judged: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The rows of a list with the state they have once it is exported on a day.
+
+    Args:
+        judged: Table lists with `reason` (`suppression.judge`).
+        day: The day of the export; a list keeps the day of its first.
+
+    Returns:
+        The rows, with `now`: whether they belong into the file. Who was exported or held out before stays so,
+        although they may not be contacted any more: for the measurement they were.
+    """
+    free = pl.col("reason").is_null()
+    state = (
+        pl.when(pl.col("state").is_in(["exported", "held_out"]))
+        .then("state")
+        .when(~free)
+        .then(pl.lit("suppressed"))
+        .when(pl.col("control_group"))
+        .then(pl.lit("held_out"))
+        .otherwise(pl.lit("exported"))
+    )
+    first = judged["exported_on"].min() or day
+    return judged.with_columns(now=free & ~pl.col("control_group"), state=state, exported_on=pl.lit(first))
+
+
+def sheet(rows: pl.DataFrame, reasons: pl.DataFrame | None) -> pl.DataFrame:
+    """What is handed over: one row a customer, best first, with up to three reasons in English and Chinese.
+
+    Args:
+        rows: Rows of table lists, of one list.
+        reasons: Table customer_reasons; those of the newest day up to the list's are taken.
+    """
+    out = rows.select(_COLUMNS)
+    told = None
+    if reasons is not None and rows.height:
+        told = reasons.filter(pl.col("as_of") <= rows["as_of"][0])
+        told = told.filter(pl.col("as_of") == pl.col("as_of").max())
+    for rank in range(1, REASONS + 1):
+        names = f"reason_{rank}_en", f"reason_{rank}_zh"
+        if told is None:
+            out = out.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in names)
+        else:
+            texts = told.filter(pl.col("rank") == rank).select(
+                "customer_id", pl.col("text_en").alias(names[0]), pl.col("text_zh").alias(names[1])
+            )
+            out = out.join(texts, on="customer_id", how="left", maintain_order="left")
+    return out.sort("rank")
