@@ -97,17 +97,15 @@ class Encoder:
 def describe(contracts: pl.DataFrame, protected: Sequence[str]) -> pl.DataFrame:
     """What may be learned from, sorted by customer: customer_id, numbers as floats and texts without blanks.
 
-    `started_on` becomes `days_since_start`, counted to the newest start on record. Other dates are left out: nobody can
-    know which of them were set only because the contract ended.
+    `started_on` becomes days since 1970-01-01. Other dates are left out: nobody can know which of them were set only
+    because the contract ended.
     """
     kept: list[pl.Expr] = [pl.col("customer_id")]
     for name, dtype in contracts.schema.items():
         if name in OUTCOME or name in protected:
             continue
         if name == "started_on":
-            if "days_since_start" not in protected:
-                days = (pl.col(name).max() - pl.col(name)).dt.total_days()
-                kept.append(days.cast(pl.Float64).alias("days_since_start"))
+            kept.append(pl.col(name).cast(pl.Int32).cast(pl.Float64))
         elif dtype == pl.String or dtype == pl.Categorical or isinstance(dtype, pl.Enum):
             text = pl.col(name).cast(pl.String).str.strip_chars()
             kept.append(pl.when(text != "").then(text).alias(name))

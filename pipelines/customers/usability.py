@@ -125,7 +125,7 @@ def of_contracts(contracts: pl.DataFrame, terms: Customers) -> list[Finding]:
     ended = int(known.sum())
     rarer = min(ended, known.len() - ended)
     rows = describe(contracts, terms.protected).drop("customer_id")
-    missing = {name: rows[name].null_count() / max(rows.height, 1) for name in rows.columns}
+    missing = {name: rows[name].null_count() / max(rows.height, 1) for name in rows.columns if name != "started_on"}
     empty = sorted(name for name, share in missing.items() if share > MOST_MISSING)
     twins = float(rows.is_duplicated().to_numpy().mean()) if rows.width else 0.0
     return [

@@ -30,7 +30,7 @@ def shop(**terms: object) -> Settings:
 @pytest.fixture(autouse=True)
 def one_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contracts, "REPEATS", 1)
-    monkeypatch.setattr(contracts, "FOLDS", 4)
+    monkeypatch.setattr(contracts, "FOLDS", 3)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,17 @@ def test_text_that_holds_numbers_is_a_number_and_blanks_are_missing() -> None:
     odd = rows.with_columns(term=pl.lit("Ten years"), months=pl.lit("?"))
     assert encoder.encode(odd)["term"].unique().to_list() == [-1.0]
     assert encoder.encode(odd)["months"].null_count() == rows.height
+
+
+def test_a_start_is_learned_from_and_an_end_never() -> None:
+    table = made_contracts(300)
+    dated = table.with_columns(started_on=pl.date(2020, 1, 1) + pl.duration(days=pl.int_range(pl.len()) % 97))
+    ended = dated.with_columns(ended_on=pl.when("churned").then(pl.date(2024, 1, 1)))
+    assert "started_on" in contracts.cases(dated, shop()).encoder.names
+    rows, shuffled = (describe(t, []) for t in (ended, ended.with_columns(pl.col("ended_on").shuffle(1))))
+    assert rows.equals(shuffled)
+    assert rows.equals(describe(dated, []))
+    assert rows.filter(customer_id="C00007").equals(describe(dated.filter(customer_id="C00007"), []))
 
 
 def test_ids_outcomes_and_protected_columns_are_no_attributes() -> None:
