@@ -81,6 +81,15 @@ def check(config: Config = HERE, sample: Sample = False, as_json: Json = False) 
 
 
 @app.command()
+def usability(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Say whether what was taken in can carry the models of customers: findings, and what to do about them."""
+    from pipelines.customers.usability import report
+
+    shop = _shop(config, sample, as_json)
+    _print(report(shop.settings, shop.lake), as_json)
+
+
+@app.command()
 def ingest(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
     """Take new files into the lake; bad rows go to quarantine."""
     _run_steps(["ingest"], config, sample, as_json)

@@ -212,6 +212,7 @@ class Customers(Section):
     cuts: int = Field(default=4, ge=1, le=24)
     cut_step_days: int = Field(default=28, ge=1)
     trees: int = Field(default=150, ge=1)
+    fee_column: str | None = Field(default=None, description="of table contracts: the fee a month")
     protected: list[str] = []
     segment_names: dict[str, str] = {}
     campaigns: list[Campaign] = []
@@ -450,8 +451,9 @@ class Settings(BaseSettings):
 
     @property
     def judges_customers(self) -> bool:
-        """Whether there are customers to judge by what they buy."""
-        return self.customers.enabled and self.customers.kind == "transactional" and self.has("order_lines")
+        """Whether there are customers to judge: by what they buy, or by their contracts."""
+        table = "order_lines" if self.customers.kind == "transactional" else "contracts"
+        return self.customers.enabled and self.has(table)
 
     @property
     def runs_campaigns(self) -> bool:

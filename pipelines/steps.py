@@ -105,6 +105,11 @@ def _has_champions(*names: str) -> Callable[[Shop], bool]:
     return lambda shop: all(_champion(shop, name) is not None for name in names)
 
 
+def _has_customer_champions(shop: Shop) -> bool:
+    contractual = shop.settings.customers.kind == "contractual"
+    return _has_champions(*(("churn",) if contractual else ("churn", "value", "segments")))(shop)
+
+
 def _has_release(shop: Shop) -> bool:
     return (shop.settings.releases_dir / "current" / "manifest.json").exists()
 
@@ -192,9 +197,9 @@ STEPS: tuple[Step, ...] = (
         "train customers",
         _train_customers,
         lambda settings: settings.judges_customers,
-        reads=("order_lines", "superseded_lines", "feedback", "customers"),
+        reads=("order_lines", "superseded_lines", "feedback", "customers", "contracts"),
         sections=("customers",),
-        made=_has_champions("churn", "value", "segments"),
+        made=_has_customer_champions,
     ),
     Step(
         "score demand",
@@ -210,7 +215,7 @@ STEPS: tuple[Step, ...] = (
         "score customers",
         _score_customers,
         lambda settings: settings.judges_customers,
-        reads=("order_lines", "superseded_lines", "feedback", "customers"),
+        reads=("order_lines", "superseded_lines", "feedback", "customers", "contracts"),
         sections=("customers",),
         models=("churn", "value", "segments"),
         made=_tables("customer_scores"),

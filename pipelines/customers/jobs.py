@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +16,17 @@ from features.ledger import OPTIONAL
 from features.tables import TABLES
 from features.versions import every_version
 from pipelines.customers import backtest as judging
-from pipelines.customers import figures, models, segment_backtest, segments
+from pipelines.customers import contract_jobs, figures, models, segment_backtest, segments
 from pipelines.customers import reasons as explaining
 from pipelines.customers.boosting import NAMES
+from pipelines.customers.grade import grade
 from pipelines.customers.migration import customer_changes, earlier_scores, segment_migration
 from pipelines.customers.moments import Past
 from pipelines.customers.outputs import describe_segments, score_customers, with_previous_segment
 from pipelines.customers.promotion import promote
 from pipelines.customers.record import first_and_last
+from pipelines.customers.usability import assess
+from pipelines.customers.usability import notes as as_notes
 from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
@@ -57,11 +61,17 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     Raises:
         NotEnoughDataError: The record is too short, or nobody has bought twice.
     """
+    if settings.customers.kind == "contractual":
+        return contract_jobs.train(settings, lake, tracker)
     _accept(settings)
     book, last = _book(settings, lake)
     judged = judging.run(book, last, settings)
+    graded = grade(judged.churn, seed=settings.seed)
+    if graded is not None:
+        judged = replace(judged, evaluation=pl.concat([judged.evaluation, graded.rows()]))
     headline = figures.headline(judged.evaluation)
     before = models.segments_in_use(tracker, settings)
+    findings = assess(settings, lake)
     parameters = {"cut": last.isoformat(), **settings.customers.model_dump(mode="json", exclude={"campaigns"})}
     with (
         progress("customers: fit and register", 2 * _STEPS) as advance,
@@ -76,6 +86,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         run.log_features(NAMES)
         run.log_metrics(headline)
         run.log_table("evaluation", evaluation)
+        run.log_table("usability", findings)
         run.log_table("importances", fitted.churn.importances())
         run.log_figure("calibration", figures.calibration(judged.churn))
         versions = {}
@@ -83,7 +94,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             model.to_dir(Path(scratch) / name)
             versions[name] = run.register(name, Path(scratch) / name, _example(past.moment(last).rows))
             advance()
-    notes = promote(tracker, versions, judged.evaluation, settings)
+    notes = as_notes(findings) + promote(tracker, versions, judged.evaluation, settings)
     if fitted.churn.booster is None:
         notes.append("No complete window had both: customers who came back and others. MBG/NBD alone says who leaves.")
     return Summary(
@@ -93,7 +104,8 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "evaluation": _keep(lake, evaluation.with_columns(run=pl.lit(run.id))),
             **{f"model {name}": version for name, version in versions.items()},
         },
-        figures={name: round(value, 4) for name, value in headline.items()},
+        figures={name: round(value, 4) for name, value in headline.items()}
+        | ({"churn_grade": graded.letter} if graded else {}),
         notes=notes,
     )
 
@@ -111,6 +123,8 @@ def score(settings: Settings, lake: Lake, tracker: Tracker, *, as_of: date | Non
         NotEnoughDataError: There is no customer by then.
         TrackingError: The models have not been trained yet, or for other settings.
     """
+    if settings.customers.kind == "contractual":
+        return contract_jobs.score(settings, lake, tracker, as_of=as_of)
     with progress("score customers", 4) as advance:
         book, last = _book(settings, lake, as_of)
         advance()
@@ -186,6 +200,8 @@ def explain(
 
 def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) -> Summary:
     """Fit for the occasion on what was known by `as_of`, score, and write one file; nothing else is kept."""
+    if settings.customers.kind == "contractual":
+        return contract_jobs.customers(settings, lake, as_of=as_of, out=out)
     _accept(settings)
     book, last = _book(settings, lake, as_of)
     with progress("customers", _STEPS) as advance:
@@ -197,6 +213,8 @@ def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) 
 
 def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summary:
     """Judge the models on past cuts; the predictions behind the figures go to a file if one is named."""
+    if settings.customers.kind == "contractual":
+        return contract_jobs.backtest(settings, lake, out=out)
     _accept(settings)
     book, last = _book(settings, lake)
     judged = judging.run(book, last, settings)
@@ -255,15 +273,8 @@ def _accept(settings: Settings) -> None:
     """Refuse settings that these models cannot answer.
 
     Raises:
-        ConfigError: The shop sells contracts, or protects a column that every model is made from.
+        ConfigError: The shop protects a column that every model is made from.
     """
-    if settings.customers.kind == "contractual":
-        raise ConfigError(
-            "Customers on contracts are not judged yet.",
-            file=settings.file,
-            rule="customers.kind: contractual",
-            remedy="bring order lines and set customers.kind: transactional",
-        )
     learned = [column for column in settings.customers.protected if column in FEATURES]
     if learned:
         raise ConfigError(

@@ -16,6 +16,7 @@ from pipelines.customers.churn import ChurnModel
 from pipelines.customers.moments import Past, Shared
 from pipelines.customers.record import first_and_last
 from pipelines.customers.segments import COLUMNS, SegmentsModel
+from pipelines.customers.subscription import ContractChurnModel
 from pipelines.customers.value import ValueModel
 from pipelines.errors import TrackingError
 from pipelines.settings import Customers, Settings
@@ -132,12 +133,30 @@ def segments_in_use(tracker: Tracker, settings: Settings) -> SegmentsModel | Non
     return SegmentsModel.from_dir(folder) if fits("segments", folder, settings) else None
 
 
+def contract_champion(tracker: Tracker, settings: Settings) -> tuple[ContractChurnModel, str]:
+    """The champion of customers on contracts, and its name and version in words.
+
+    Raises:
+        TrackingError: It has not been trained yet, or was trained for another question than is asked now.
+    """
+    champion = tracker.champion("churn")
+    if champion is None or not fits("churn", folder := tracker.model_folder("churn"), settings):
+        raise TrackingError(
+            "There is no champion of churn for these settings of `customers` yet.",
+            remedy="run `purvey train customers` first",
+        )
+    return ContractChurnModel.from_dir(folder), f"churn {champion.version}"
+
+
 def _rate(terms: Customers) -> float:
     return 1.0 if terms.value == "revenue" else terms.margin_rate
 
 
 def _asked(terms: Customers) -> dict[str, dict[str, Any]]:
     """What `model.json` says of a model that answers what is asked."""
+    if terms.kind == "contractual":
+        kind = "pipelines.customers.subscription:ContractChurnModel"
+        return {"churn": {"class": kind, "horizon_days": terms.churn_horizon_days}}
     unit = {"period_days": terms.period_days}
     return {
         "churn": unit | {"class": "pipelines.customers.churn:ChurnModel", "horizon_days": terms.churn_horizon_days},

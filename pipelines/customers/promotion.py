@@ -54,12 +54,38 @@ class Contest:
         return None
 
 
+@dataclass(frozen=True)
+class Gain:
+    """A gain over the simplest rule whose lower bound must not be below nothing (`grade`).
+
+    Attributes:
+        model: The registered name.
+        metric: The lower bound of the gain.
+        baseline: Whom it is a gain over.
+    """
+
+    model: str
+    metric: str
+    baseline: str
+
+    def lost(self, evaluation: pl.DataFrame) -> str | None:
+        """In words, that the gain is not sure; None where it is, or was not measured."""
+        found = evaluation.filter(model=self.model, metric=self.metric, cut=MEAN)["value"].drop_nulls()
+        if found.is_empty() or found[0] >= 0:
+            return None
+        return (
+            f"{self.model.capitalize()}: it is not surely better than the baseline {self.baseline} "
+            f"(lower 90 % bound of the gain in AUC {found[0]:.4f})."
+        )
+
+
 _OF_CHURN = ("recency_rule", "bg_nbd", "mbg_nbd")
 CONTESTS = (
     Contest("churn", "auc", _OF_CHURN),
     Contest("churn", "brier", _OF_CHURN, lower_is_better=True, ahead_by=0.02),
     Contest("value", "gini", ("past_spend",)),
 )
+GAINS = (Gain("churn", "auc_gain_low", "recency_rule"),)
 
 
 def promote(tracker: Tracker, versions: Mapping[str, str], evaluation: pl.DataFrame, settings: Settings) -> list[str]:
@@ -80,7 +106,8 @@ def promote(tracker: Tracker, versions: Mapping[str, str], evaluation: pl.DataFr
     notes = []
     for name, version in versions.items():
         contests = [contest for contest in CONTESTS if contest.model == name]
-        lost = next((words for contest in contests if (words := contest.lost(evaluation)) is not None), None)
+        trials: list[Contest | Gain] = [*contests, *(gain for gain in GAINS if gain.model == name)]
+        lost = next((words for trial in trials if (words := trial.lost(evaluation)) is not None), None)
         if lost is not None and _has_champion(tracker, name, settings):
             notes.append(f"{lost} The champion so far stays.")
             continue

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import purvey
+from tests.made_contracts import made_contracts
 
 WEEKS = 90
 FIRST = date(2022, 1, 7)  # a Friday: weeks keep the weekday of the shop's own dates
@@ -97,13 +98,15 @@ def test_the_whole_flow_on_totals_with_stock_and_terms(tmp_path):
     assert not proposed["illustrative"].any()
 
 
-def test_subscriptions_are_taken_in(tmp_path):
-    contracts = pl.DataFrame({"customer_id": ["a", "b"], "churn": [1, 0], "tariff": ["x", "y"]})
-    contracts.write_parquet(tmp_path / "contracts.parquet")
+def test_subscriptions_run_from_file_to_release(tmp_path):
+    made_contracts(150).rename({"churned": "churn"}).write_parquet(tmp_path / "contracts.parquet")
     source = {"table": "contracts", "path": "contracts.parquet", "columns": {"churned": "churn"}}
-    folder = shop(tmp_path, [source], customers={"kind": "contractual"})
-    purvey("check", cwd=folder)
-    purvey("ingest", cwd=folder)
-    done = purvey("customers", "--out", "c.parquet", cwd=folder, check=False)
-    assert done.returncode == 2
-    assert "contracts are not judged yet" in done.stderr
+    folder = shop(tmp_path, [source], customers={"kind": "contractual", "protected": ["age_group"]})
+    purvey("run", cwd=folder)
+    purvey("export", "customers", "--out", "scores.parquet", cwd=folder)
+    purvey("backtest", "customers", "--out", "judged.parquet", cwd=folder)
+    scores, judged = (pl.read_parquet(folder / file) for file in ("scores.parquet", "judged.parquet"))
+    assert scores.height == judged.height == 150
+    assert set(scores["status"]) == {"active", "churned"}
+    assert scores.filter(status="active")["value"].min() > 0
+    assert {"customer_id", "churned", "churn_probability"} <= set(judged.columns)

@@ -145,6 +145,7 @@ def test_the_commented_defaults_of_the_template_are_the_defaults():
             if key in (
                 "holidays",
                 "active_days",
+                "fee_column",
                 "obsolete_after_periods",
                 "winsorise",
                 "protected",
