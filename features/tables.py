@@ -296,6 +296,14 @@ class Quarantine(dy.Schema):
     recorded_at = _time(nullable=False)
 
 
+class Tombstones(dy.Schema):
+    """One customer who was forgotten, as a salted fingerprint: enough to know the name again, too little to tell it."""
+
+    customer_digest = _text(primary_key=True)
+    forgotten_at = _time(nullable=False)
+    why = dy.String(nullable=True)
+
+
 class Forecasts(dy.Schema):
     """Demand expected in one period; one more column a configured quantile (`p05` … `p95`).
 
@@ -737,6 +745,7 @@ _ALL = (
     Table("batches", Batches, "state"),
     Table("exclusions", Exclusions, "state"),
     Table("quarantine", Quarantine, "state"),
+    Table("tombstones", Tombstones, "state"),
     Table("forecasts", Forecasts, "derived", version=2, keyed_by_series=True, open=True),
     Table("forecast_drivers", ForecastDrivers, "derived", version=2, keyed_by_series=True),
     Table("lead_time_demand", LeadTimeDemand, "derived", version=2, keyed_by_series=True, open=True),

@@ -589,6 +589,28 @@ def scorecard(
 
 
 @app.command()
+def forget(
+    customers: Annotated[list[str] | None, typer.Argument(metavar="CUSTOMER…", help="Whom, by customer_id.")] = None,
+    from_file: Annotated[Path | None, typer.Option("--from", help="A text file, one customer a line.")] = None,
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with the date; it must not name them.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; change nothing.")] = False,
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Remove customers from everything the shop keeps, for good; completes what was cut short."""
+    from pipelines import forgetting
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    whom = [*(customers or []), *(forgetting.names_in(from_file) if from_file else [])]
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = forgetting.forget(shop.settings, shop.lake, whom, why=why, dry_run=dry_run)
+    _print(summary, as_json)
+
+
+@app.command()
 def backup(
     out: Annotated[Path, typer.Option("--out", help="The .tar file to write.")],
     config: Config = HERE,

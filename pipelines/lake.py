@@ -23,6 +23,7 @@ from pipelines.migrations import MIGRATIONS
 
 _LAYOUT = "purvey_layout"
 _ATTEMPTS = 5
+_LOG_KEPT, _USUALLY_KEPT = "delta.logRetentionDuration", "interval 30 days"  # Delta's own default
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,17 @@ class Lake:
                 remedy="restore the shop from a backup (purvey restore), or ingest its sources into a new data_dir",
             ) from error
 
+    def scan_files(self, table: str, columns: Sequence[str]) -> pl.LazyFrame:
+        """Every row of every data file on disk: the newest version, those before it, and what a killed write left."""
+        newest = self.scan(table).collect_schema()
+        return pl.scan_parquet(
+            [*self._open(table).file_uris(), *(f"{self._path(table)}/{name}" for name in self._stale(table))],
+            schema={name: newest[name] for name in columns},
+            missing_columns="insert",
+            extra_columns="ignore",
+            storage_options=self.storage_options,
+        )
+
     def read_or_empty(self, table: str, series: tuple[str, ...] = ()) -> pl.DataFrame:
         """The newest version of a table, or an empty frame with its known columns."""
         if self.exists(table):
@@ -173,6 +185,28 @@ class Lake:
             unchanged=frame.height - rows.height,
         )
 
+    def rewrite(self, table: str, frame: pl.DataFrame) -> Written:
+        """Replace a table whole and take every earlier version of it from the disk, for good.
+
+        Version numbers go on. The log goes too: it holds the least and greatest values of the files it names. Killed at
+        any moment, the same call completes it.
+        """
+        self._write(table, frame, "overwrite")
+        while stale := self._stale(table):
+            self._vacuum(table, dry_run=False)
+            if self._stale(table) == stale:
+                raise LakeError(
+                    f"Table {table} keeps files of earlier versions that cannot be removed.",
+                    file=self._path(table),
+                    remedy="check permissions, then run the same command again",
+                )
+        self._attempt(table, lambda: self._set(table, _LOG_KEPT, "interval 0 days"))
+        delta = self._open(table)
+        self._attempt(table, delta.create_checkpoint)
+        self._attempt(table, delta.cleanup_metadata)
+        self._attempt(table, lambda: self._set(table, _LOG_KEPT, _USUALLY_KEPT))
+        return Written(table, self._open(table).version(), inserted=frame.height)
+
     def replace_where(self, table: str, frame: pl.DataFrame, where: Mapping[str, object]) -> Written:
         """Replace, in one commit, the rows in which columns have these values; all others stay.
 
@@ -213,6 +247,12 @@ class Lake:
         try:
             return DeltaTable(self._path(table), version=version, storage_options=self.storage_options)
         except TableNotFoundError as error:
+            if version is not None and self.exists(table):
+                raise LakeError(
+                    f"Version {version} of table {table} is not kept any more.",
+                    file=self._path(table),
+                    remedy="forgetting a customer (purvey forget) removes all earlier versions; read the newest",
+                ) from error
             raise LakeError(
                 f"There is no table {table} in the lake yet.",
                 file=self._path(table),
@@ -220,6 +260,22 @@ class Lake:
             ) from error
         except DeltaError as error:
             raise LakeError(f"Table {table} cannot be opened: {error}", file=self._path(table)) from error
+
+    def _stale(self, table: str) -> list[str]:
+        """Data files that the newest version does not use."""
+        return self._vacuum(table, dry_run=True)
+
+    def _vacuum(self, table: str, *, dry_run: bool) -> list[str]:
+        return self._open(table).vacuum(
+            retention_hours=0,
+            enforce_retention_duration=False,
+            full=True,
+            dry_run=dry_run,
+            commit_properties=self._properties(table),
+        )
+
+    def _set(self, table: str, name: str, value: str) -> None:
+        self._open(table).alter.set_table_properties({name: value}, commit_properties=self._properties(table))
 
     def _layout(self, delta: DeltaTable, table: str) -> int:
         commits = delta.history(1)

@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from pipelines.errors import ReleaseError
 LAYOUT = 1
 MANIFEST = "manifest.json"
 CURRENT = "current"
+FORGOTTEN = "customers_forgotten_at"  # the fact of a release made because those before it held somebody
 _UNFINISHED = ".unfinished-"
 _REMEDY = "roll back with `purvey rollback`, or make a new release with `purvey release`"
 
@@ -216,13 +217,18 @@ def rollback(releases_dir: Path) -> Release:
         if not link.is_symlink():
             raise ReleaseError("There is no current release to roll back from.", file=releases_dir, remedy="purvey run")
         left = link.readlink().name
+        forgotten = FORGOTTEN in _open(releases_dir / left).facts
         for release in _earlier(releases_dir, left):
             try:
                 verify(release.folder)
             except ReleaseError:
                 continue
             return _activate(releases_dir, release.id)
-        raise ReleaseError("There is no sound earlier release to roll back to.", file=releases_dir)
+        raise ReleaseError(
+            "There is no sound earlier release to roll back to.",
+            file=releases_dir,
+            remedy="those that held forgotten customers were removed (purvey forget)" if forgotten else None,
+        )
 
 
 def prune(releases_dir: Path, keep: int) -> list[str]:
@@ -241,13 +247,30 @@ def prune(releases_dir: Path, keep: int) -> list[str]:
         if link.is_symlink():
             now = link.readlink().name
             kept |= {now, *(release.id for release in _earlier(releases_dir, now)[:1])}
-        gone = [release for release in releases(releases_dir) if release.id not in kept]
-        for release in gone:
-            # Renamed first: a kill half-way through the deletion leaves no half release behind.
-            doomed = releases_dir / f"{_UNFINISHED}{release.id}"
-            release.folder.rename(doomed)
-            shutil.rmtree(doomed)
-        return [release.id for release in gone]
+        gone = [release.id for release in releases(releases_dir) if release.id not in kept]
+        _delete(releases_dir, gone)
+        return gone
+
+
+def remove(releases_dir: Path, names: Sequence[str]) -> None:
+    """Delete releases, sound or damaged, by the names of their folders. The current one cannot be deleted.
+
+    Raises:
+        ReleaseError: One of them is current; nothing was deleted.
+    """
+    with _writing(releases_dir):
+        link = releases_dir / CURRENT
+        if link.is_symlink() and link.readlink().name in names:
+            raise ReleaseError("The current release cannot be removed.", file=link, remedy=_REMEDY)
+        _delete(releases_dir, names)
+
+
+def _delete(releases_dir: Path, names: Sequence[str]) -> None:
+    for name in names:
+        # Renamed first: a kill half-way through the deletion leaves no half release behind.
+        doomed = releases_dir / f"{_UNFINISHED}{name}"
+        (releases_dir / name).rename(doomed)
+        shutil.rmtree(doomed)
 
 
 @contextmanager

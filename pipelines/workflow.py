@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from pipelines import forgetting
 from pipelines.errors import NotEnoughDataError, PurveyError
 from pipelines.release import Release, current
 from pipelines.release import rollback as roll_release_back
@@ -64,6 +65,7 @@ def run(
     done, lacking = Run(datetime.now(UTC)), dict[str, NotEnoughDataError]()
     with locked(shop.settings):
         shop.lake.migrate()
+        forgetting.complete(shop.settings, shop.lake)
         memory = Memory(shop.settings)
         _agree(shop, memory)
         for step in (step for step in steps if step.applies(shop.settings)):

@@ -28,6 +28,7 @@ class Adapter:
         adapt: Typed rows of all files (`_file`, `_row`, the columns) → canonical rows with `rule` (null: goes on).
         unknown: Canonical rows of one file → reasons (`_row`, `reason`) that only this system has.
         attributes: Good rows → further tables.
+        customer: The column that names the customer.
     """
 
     table: str
@@ -36,6 +37,7 @@ class Adapter:
     adapt: Callable[[pl.DataFrame], pl.DataFrame]
     unknown: Callable[[pl.DataFrame], pl.DataFrame]
     attributes: Callable[[pl.DataFrame], dict[str, pl.DataFrame]]
+    customer: str = "customer_id"
 
 
 ADAPTERS = {
@@ -46,6 +48,7 @@ ADAPTERS = {
         adapt=online_retail.adapt,
         unknown=online_retail.unknown,
         attributes=online_retail.attributes,
+        customer="CustomerID",
     ),
 }
 

@@ -17,6 +17,8 @@ from pipelines.ingest.mapping import complete_order_lines, rename, types_of
 from pipelines.ingest.sources import ROW, Extract, nearest
 from pipelines.ingest.validate import REASONS, Verdict, judge
 from pipelines.settings import Settings, Source
+from pipelines.tombstones import RULE as FORGOTTEN
+from pipelines.tombstones import Tombstones
 
 FILE = "_file"
 DUPLICATE = "exact_duplicate"
@@ -37,6 +39,7 @@ class Intake:
         quarantined: `_row`, `rules` (reasons in words), `raw` (the row as it came, as JSON).
         states_known_at: Whether the source itself says when each row was known.
         counts_lines: Whether its line numbers were merely counted.
+        forgotten: Good lines whose customer was forgotten: they are a guest's now.
     """
 
     extract: Extract
@@ -46,6 +49,7 @@ class Intake:
     quarantined: pl.DataFrame
     states_known_at: bool = False
     counts_lines: bool = False
+    forgotten: int = 0
 
     @property
     def table(self) -> str:
@@ -82,6 +86,7 @@ class Door:
         periods: Periods of demand known so far: with those of the file they tell the grid.
         kept: Table → column → type of what is already in the lake.
         names: Keys of the series known so far, as text: what an override may speak of. Without any, it may of all.
+        tombstones: Who was forgotten; None while nobody was.
     """
 
     settings: Settings
@@ -89,6 +94,7 @@ class Door:
     periods: pl.Series = field(default_factory=lambda: pl.Series("period", [], pl.Date))
     kept: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
     names: pl.DataFrame = field(default_factory=pl.DataFrame)
+    tombstones: Tombstones | None = None
 
     def knowing(self, table: str, rows: pl.DataFrame) -> Door:
         """The same door once rows of a table are known: their series have names, those of demand a grid."""
@@ -135,6 +141,9 @@ def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door
     counted = source.table == "order_lines" and not {"order_id", "line_no"} <= set(typed.columns)
     if source.table == "order_lines":
         typed = complete_order_lines(typed)
+    typed, theirs = _anonymous(source.table, typed, door)
+    if source.table != "order_lines":
+        refused = pl.concat([refused, theirs.with_columns(reason=pl.lit(FORGOTTEN))])
     once = _without_copies(raw)
     sound = typed.join(refused, on=ROW, how="anti", maintain_order="left")
     candidates = sound.join(once, on=ROW, how="semi", maintain_order="left")
@@ -143,7 +152,18 @@ def _take_mapped(source: Source, extract: Extract, raw: pl.DataFrame, door: Door
     copies = [left.join(kept, on=ROW, how="anti").select(ROW) for left, kept in ((raw, once), (candidates, rows))]
     excluded = pl.concat(copies).sort(ROW).with_columns(rule=pl.lit(DUPLICATE))
     verdict = _judge(source.table, rows, door)
-    return replace(_intake(extract, raw, verdict, refused, excluded), counts_lines=counted)
+    return replace(_intake(extract, raw, verdict, refused, excluded, theirs), counts_lines=counted)
+
+
+def _anonymous(table: str, rows: pl.DataFrame, door: Door) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows, order lines of forgotten customers as a guest's; and `_row` of all rows that were theirs."""
+    if door.tombstones is None or "customer_id" not in rows.columns:
+        return rows, rows.clear().select(ROW)
+    if table == "order_lines":
+        rows, theirs = door.tombstones.anonymise(rows)
+    else:
+        theirs = door.tombstones.named(rows["customer_id"])
+    return rows, rows.filter(theirs).select(ROW)
 
 
 def _without_copies(rows: pl.DataFrame) -> pl.DataFrame:
@@ -173,6 +193,7 @@ def _take_adapted(
         lines = adapted.filter(pl.col(FILE) == number).drop(FILE)
         if LINE_NO in raw.columns:
             lines = lines.with_columns(line_no=raw[LINE_NO].cast(pl.Int64))
+        lines, theirs = _anonymous(source.table, lines, door)
         judged = lines.join(refusals[number], on=ROW, how="anti")
         excluded = judged.filter(pl.col("rule").is_not_null()).select(ROW, "rule")
         going_on = judged.filter(pl.col("rule").is_null())
@@ -180,7 +201,7 @@ def _take_adapted(
         unknown = adapter.unknown(going_on)
         verdict = Verdict(verdict.good.join(unknown, on=ROW, how="anti"), pl.concat([verdict.reasons, unknown]))
         counted = lines.select(ROW, **{LINE_NO: "line_no"})
-        intakes.append(_intake(extract, raw, verdict, refusals[number], excluded, counted))
+        intakes.append(_intake(extract, raw, verdict, refusals[number], excluded, theirs, counted))
         brought.append(lines.join(verdict.good, on=ROW, how="semi"))
     return Taken(source, intakes, adapter.attributes(pl.concat(brought)))
 
@@ -223,17 +244,23 @@ def _intake(
     verdict: Verdict,
     refused: pl.DataFrame,
     excluded: pl.DataFrame,
+    theirs: pl.DataFrame,
     counted: pl.DataFrame | None = None,
 ) -> Intake:
+    """The account of one file. A bad row of a forgotten customer (`theirs`) is not kept as it came: it is excluded."""
     reasons = pl.concat([refused, verdict.reasons.cast(REASONS)]).unique(maintain_order=True)  # type: ignore[arg-type]
+    left_out = reasons.join(theirs, on=ROW, how="semi").select(ROW).unique().with_columns(rule=pl.lit(FORGOTTEN))
+    excluded = pl.concat([excluded.cast(NO_RULES), left_out.cast(NO_RULES)])  # type: ignore[arg-type]
+    reasons = reasons.join(theirs, on=ROW, how="anti", maintain_order="left")
     why = reasons.group_by(ROW).agg(rules=pl.col("reason").str.join("; ")).sort(ROW)
     return Intake(
         extract,
         lines_in=raw.height,
         good=verdict.good.drop(ROW),
-        excluded=excluded.cast(NO_RULES),  # type: ignore[arg-type]
+        excluded=excluded,
         quarantined=_with_raw(why, raw, counted),
         states_known_at="known_at" in extract.source.columns or "known_at" in raw.columns,
+        forgotten=verdict.good.join(theirs, on=ROW, how="semi").height,
     )
 
 

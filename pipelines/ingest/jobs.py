@@ -21,6 +21,7 @@ from pipelines.ingest.sources import ROW, Extract, find
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
+from pipelines.tombstones import RULE as FORGOTTEN
 
 __all__ = ["check", "ingest", "quarantine_list", "quarantine_replay", "quarantine_show"]
 
@@ -171,6 +172,7 @@ def _summary(job: str, intakes: Sequence[Intake]) -> Summary:
         for adapter in sorted({str(one.extract.source.adapter) for one in intakes} & set(ADAPTERS)):
             meaning |= ADAPTERS[adapter].rules
         meaning.setdefault(DUPLICATE, "equal to a row before it")
+        meaning[FORGOTTEN] = "says something of a customer who was forgotten"
         order = {rule: number for number, rule in enumerate(meaning)}
         summary.tables["Excluded by rule"] = (
             excluded.group_by("rule")
@@ -183,6 +185,8 @@ def _summary(job: str, intakes: Sequence[Intake]) -> Summary:
     nameless = sum(intake.good["customer_id"].null_count() for intake in intakes if intake.table == "order_lines")
     if nameless:
         summary.notes.append(f"{nameless:,} good order lines name no customer: they count as demand, for no customer.")
+    if forgotten := sum(intake.forgotten for intake in intakes):
+        summary.notes.append(f"{forgotten:,} lines of forgotten customers were taken in without their customer.")
     return summary
 
 

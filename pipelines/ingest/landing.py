@@ -22,13 +22,14 @@ from pipelines.ingest.totals import settle_totals
 from pipelines.ingest.validate import judge
 from pipelines.lake import Lake, Written
 from pipelines.settings import Settings
+from pipelines.tombstones import tombstones
 
 
 def door(settings: Settings, lake: Lake, now: datetime) -> Door:
     """What decides on rows, with what the lake already tells: column types, periods of demand, names of series."""
     tables: set[str] = {source.table for source in settings.sources if lake.exists(source.table)}
     kept: dict[str, dict[str, pl.DataType]] = {table: dict(lake.scan(table).collect_schema()) for table in tables}
-    known = Door(settings, now, kept=kept)
+    known = Door(settings, now, kept=kept, tombstones=tombstones(settings, lake))
     for table in NAMING:
         wanted = [name for name in (*settings.demand.series, "period") if name in kept.get(table, {})]
         if wanted:
