@@ -23,7 +23,9 @@ from pipelines.migrations import MIGRATIONS
 
 _LAYOUT = "purvey_layout"
 _ATTEMPTS = 5
-_LOG_KEPT, _USUALLY_KEPT = "delta.logRetentionDuration", "interval 30 days"  # Delta's own default
+_LOG, _FILES = "delta.logRetentionDuration", "delta.deletedFileRetentionDuration"
+_NO_HISTORY = {_LOG: "interval 0 days", _FILES: "interval 0 days"}
+_USUAL_HISTORY = {_LOG: "interval 30 days", _FILES: "interval 7 days"}  # Delta's own defaults
 
 
 @dataclass(frozen=True)
@@ -192,19 +194,16 @@ class Lake:
         any moment, the same call completes it.
         """
         self._write(table, frame, "overwrite")
-        while stale := self._stale(table):
-            self._vacuum(table, dry_run=False)
-            if self._stale(table) == stale:
-                raise LakeError(
-                    f"Table {table} keeps files of earlier versions that cannot be removed.",
-                    file=self._path(table),
-                    remedy="check permissions, then run the same command again",
-                )
-        self._attempt(table, lambda: self._set(table, _LOG_KEPT, "interval 0 days"))
-        delta = self._open(table)
-        self._attempt(table, delta.create_checkpoint)
-        self._attempt(table, delta.cleanup_metadata)
-        self._attempt(table, lambda: self._set(table, _LOG_KEPT, _USUALLY_KEPT))
+        for _ in range(_ATTEMPTS):  # what was replaced within this very millisecond counts as still in use
+            self._attempt(table, lambda: self._purge(table))
+            if not self._stale(table):
+                break
+        else:
+            raise LakeError(
+                f"Table {table} keeps files of earlier versions that cannot be removed.",
+                file=self._path(table),
+                remedy="check permissions, then run the same command again",
+            )
         return Written(table, self._open(table).version(), inserted=frame.height)
 
     def replace_where(self, table: str, frame: pl.DataFrame, where: Mapping[str, object]) -> Written:
@@ -274,8 +273,17 @@ class Lake:
             commit_properties=self._properties(table),
         )
 
-    def _set(self, table: str, name: str, value: str) -> None:
-        self._open(table).alter.set_table_properties({name: value}, commit_properties=self._properties(table))
+    def _purge(self, table: str) -> None:
+        """Everything but the newest version off the disk; what comes after it is kept as long as usual."""
+        self._keep(table, _NO_HISTORY)
+        self._vacuum(table, dry_run=False)
+        delta = self._open(table)
+        delta.create_checkpoint()
+        delta.cleanup_metadata()
+        self._keep(table, _USUAL_HISTORY)
+
+    def _keep(self, table: str, history: dict[str, str]) -> None:
+        self._open(table).alter.set_table_properties(history, commit_properties=self._properties(table))
 
     def _layout(self, delta: DeltaTable, table: str) -> int:
         commits = delta.history(1)

@@ -60,9 +60,16 @@ def made_tables(seed: int = 1) -> dict[str, pl.DataFrame]:
     return tables
 
 
-def made_release(settings: Settings, seed: int = 1, *, without: tuple[str, ...] = (), current: bool = True) -> Release:
-    """Freeze a release of the made-up shop and make it current."""
-    tables = {name: frame for name, frame in made_tables(seed).items() if name not in without}
+def made_release(
+    settings: Settings,
+    seed: int = 1,
+    *,
+    without: tuple[str, ...] = (),
+    current: bool = True,
+    replaced: dict[str, pl.DataFrame] | None = None,
+) -> Release:
+    """Freeze a release of the made-up shop, some tables of it replaced, and make it current."""
+    tables = {name: frame for name, frame in made_tables(seed).items() if name not in without} | (replaced or {})
     scratch = settings.home / "scratch"
     (scratch / "model").mkdir(parents=True, exist_ok=True)
     (scratch / "model" / "booster.txt").write_text(f"tree\nversion=v4\nseed={seed}\n")
