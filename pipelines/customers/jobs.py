@@ -96,7 +96,9 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             advance()
     notes = as_notes(findings) + promote(tracker, versions, judged.evaluation, settings)
     if fitted.churn.booster is None:
-        notes.append("No complete window had both: customers who came back and others. MBG/NBD alone says who leaves.")
+        notes.append(
+            "No complete window had both: customers who came back and others. Buy-till-you-die alone says who leaves."
+        )
     return Summary(
         "train customers",
         read={"order_lines": lake.version("order_lines")},
@@ -178,7 +180,9 @@ def explain(
         NotEnoughDataError: There is no customer by then.
         TrackingError: The models have not been trained yet, or for other settings.
     """
-    book, last = _book(settings, lake, as_of)
+    book, last = _book(settings, lake)
+    if as_of is not None and as_of != last:
+        book, last = _book(settings, lake, as_of)
     champions, version = models.champions(tracker, settings)
     leaving = champions.churn
     past = Past(book, last, horizon_days=leaving.horizon_days, period_days=leaving.expectation.period_days)
