@@ -73,9 +73,15 @@ class Expectation:
         """Expected purchase days of each customer in the next days."""
         return self.btyd.expected_purchases(self.periods(days), *self.ages(rows))
 
-    def wait_days(self, rows: pl.DataFrame, q: float) -> Floats:
-        """Calendar days within which each customer orders again with probability `q`; NaN where that never is."""
-        periods = self.btyd.wait(q, *self.ages(rows))
+    def wait_days(self, rows: pl.DataFrame, q: float, *, living: bool = False) -> Floats:
+        """Calendar days within which each customer orders again with probability `q`; NaN where that never is.
+
+        Args:
+            rows: Rows of a snapshot.
+            q: The probability.
+            living: If the customer is still alive; otherwise that is uncertain, too.
+        """
+        periods = self.btyd.wait(q, *self.ages(rows), living=living)
         return self.clock.calendar_days(self.as_of, periods * self.period_days)
 
     def as_dict(self) -> dict[str, Any]:
