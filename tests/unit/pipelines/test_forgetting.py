@@ -255,3 +255,28 @@ def test_earlier_versions_are_said_to_be_gone_and_later_ones_are_kept(settings: 
     lake.merge("customers", pl.DataFrame({"customer_id": ["amy"]}), ["customer_id"])
     assert lake.read("customers", version=now).height == 1
     assert lake.migrate() == []
+
+
+def test_an_adapter_forgets_too_and_a_product_of_the_same_number_stays(tmp_path: Path) -> None:
+    source = {"table": "order_lines", "format": "csv", "path": "retail*.csv", "adapter": "online_retail"}
+    content = {"shop": "s", "data_dir": "data", "sources": [source], "ingest": {"max_bad_share": 0.9}}
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump(content))
+    settings = load_settings(tmp_path)
+    lake = Lake(settings.lake_url)
+    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+    lines = [
+        "536365,85123A,LANTERN,6,2010-12-01 08:26:00,2.55,15030,France",
+        "536366,85123A,LANTERN,2,2010-12-01 09:26:00,2.55,17850,France",
+        "536367,85123A,LANTERN,x,2010-12-01 10:26:00,2.55,15030,France",
+        "536368,15030,WINDMILL,x,2010-12-01 11:26:00,2.55,17850,France",
+    ]
+    (tmp_path / "retail1.csv").write_text(header + "\n".join(lines) + "\n")
+    jobs.ingest(settings, lake)
+    assert lake.read("quarantine").height == 2
+    forget(settings, lake, ["15030"])
+    assert lake.read("quarantine")["raw"].str.contains("536368").to_list() == [True]
+    (tmp_path / "retail2.csv").write_text(header + "\n".join([*lines, lines[1].replace("536366", "536369")]) + "\n")
+    jobs.ingest(settings, lake)
+    assert lake.read("order_lines")["customer_id"].sort().to_list() == [None, "17850", "17850"]
+    assert lake.read("customers")["customer_id"].to_list() == ["17850"]
+    assert not lake.read("quarantine")["raw"].str.contains("536367").any()
