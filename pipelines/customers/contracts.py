@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from features.tables import TABLES
-from pipelines.customers import subscription
+from pipelines.customers import audit, subscription
 from pipelines.customers.attributes import Encoder, as_number, describe, leaks
 from pipelines.customers.backtest import CHURN_METRICS, MEAN, Backtest
 from pipelines.customers.folds import fold_of
@@ -25,7 +25,6 @@ Floats = NDArray[np.float64]
 REPEATS, FOLDS = 3, 10
 _MANY_ROWS = 10_000  # beyond, five folds once say as much
 LEAST_OUTCOMES = 10  # contracts that ended, and that did not
-LEAST_CELL = 50  # customers of a group, below which its figures say nothing
 MONTH_DAYS = 365.25 / 12
 FEES = ("monthlyfee", "monthlycharge", "monthlycharges")
 LOW, HIGH = 1 / 3, 2 / 3
@@ -132,7 +131,13 @@ def out_of_fold(known: Cases, contracts: pl.DataFrame, settings: Settings) -> Ba
         for metric, measure in CHURN_METRICS.items()
     ]
     means = {name: rows.mean(axis=0) for name, rows in said.items()}
-    figures += _audit(known, means["churn"], contracts, settings.customers)
+    groups = known.rows.select("customer_id").join(
+        audit.groups(contracts, settings.customers.protected), on="customer_id", how="left", maintain_order="left"
+    )
+    figures += [
+        ("customers", "churn", metric, group, "out of fold", value)
+        for metric, group, value in audit.figures(means["churn"], known.churned, groups)
+    ]
     evaluation = pl.DataFrame(figures, schema=_FIGURES, orient="row").with_columns(pl.col("value").fill_nan(None))
     keys = ["capability", "model", "metric", "slice"]
     mean = evaluation.filter(pl.col("cut") != MEAN).group_by(keys, maintain_order=True).agg(pl.col("value").mean())
@@ -222,40 +227,3 @@ def _whole(table: str, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 _FIGURES = {**dict.fromkeys(("capability", "model", "metric", "slice", "cut"), pl.String), "value": pl.Float64}
-
-
-def _audit(
-    known: Cases, said: Floats, contracts: pl.DataFrame, terms: Customers
-) -> list[tuple[str, str, str, str, str, float]]:
-    """Figures of each group of each protected column: nobody learns from it, everybody may look at it.
-
-    As many contracts are selected as have ended, those with the highest probability. `selection_rate` is the share of
-    a group that is selected, `calibration_gap` its mean probability less the share that left, `false_negative_rate`
-    the share of those who left that was not selected.
-    """
-    selected = said > np.quantile(said, 1 - known.churned.mean())
-    groups = known.rows.select("customer_id").join(contracts, on="customer_id", how="left", maintain_order="left")
-    figures = []
-    for column in (name for name in terms.protected if name in groups.columns):
-        labels = _groups(groups[column])
-        for label in labels.drop_nulls().unique().sort():
-            inside = (labels == label).fill_null(False).to_numpy()
-            if inside.sum() < LEAST_CELL:
-                continue
-            left = known.churned[inside] > 0
-            missed = float(1 - selected[inside][left].mean()) if left.any() else float("nan")
-            for metric, value in (
-                ("selection_rate", float(selected[inside].mean())),
-                ("calibration_gap", float(said[inside].mean() - left.mean())),
-                ("false_negative_rate", missed),
-            ):
-                figures.append(("customers", "churn", metric, f"{column}={label}", "out of fold", value))
-    return figures
-
-
-def _groups(column: pl.Series) -> pl.Series:
-    """Labels of groups; numbers of many values in quarters."""
-    if column.dtype.is_numeric() and column.n_unique() > 10:
-        cuts = sorted({float(np.quantile(column.drop_nulls().to_numpy(), share)) for share in (0.25, 0.5, 0.75)})
-        return column.cast(pl.Float64).cut(cuts).cast(pl.String)
-    return column.cast(pl.String)

@@ -15,8 +15,8 @@ from features.customers import FEATURES, ledger
 from features.ledger import KEY, OPTIONAL
 from features.tables import TABLES
 from features.versions import every_version
+from pipelines.customers import audit, contract_jobs, figures, models, segment_backtest, segments
 from pipelines.customers import backtest as judging
-from pipelines.customers import contract_jobs, figures, models, segment_backtest, segments
 from pipelines.customers import reasons as explaining
 from pipelines.customers.boosting import NAMES
 from pipelines.customers.grade import grade
@@ -71,6 +71,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     graded = grade(judged.churn, seed=settings.seed)
     if graded is not None:
         judged = replace(judged, evaluation=pl.concat([judged.evaluation, graded.rows()]))
+    groups = _audit(judged, settings, lake)
     headline = figures.headline(judged.evaluation)
     before = models.segments_in_use(tracker, settings)
     findings = assess(settings, lake)
@@ -83,7 +84,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         fitted, past = models.fit(book, last, settings, advance, before=before)
         grouped = segment_backtest.run(book, last, settings, fitted.segments)
         headline |= segment_backtest.headline(grouped)
-        evaluation = pl.concat([judged.evaluation, grouped])
+        evaluation = pl.concat([judged.evaluation, grouped, groups])
         run.log_data(lake, [name for name in _READ if lake.exists(name)])
         run.log_features(NAMES)
         run.log_metrics(headline)
@@ -233,7 +234,10 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
         write_frame(judged.churn, out)
         wrote[str(out)] = judged.churn.height
     means = judged.evaluation.filter(pl.col("cut") == judging.MEAN).drop("cut")
-    table = means.pivot("metric", index=["capability", "model", "slice"], values="value")
+    tables = {"mean over the cuts": means.pivot("metric", index=["capability", "model", "slice"], values="value")}
+    groups = _audit(judged, settings, lake).filter(pl.col("cut") == judging.MEAN)
+    if groups.height:
+        tables["audit of protected columns"] = groups.pivot("metric", index=["slice"], values="value")
     grouped = segment_backtest.run(book, last, settings, segments.fit_at(book, last, settings))
     headline = figures.headline(judged.evaluation) | segment_backtest.headline(grouped)
     return Summary(
@@ -241,7 +245,7 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
         {"order_lines": lake.version("order_lines")},
         wrote,
         figures={name: round(value, 4) for name, value in headline.items()},
-        tables={"mean over the cuts": table},
+        tables=tables,
         changed=False,
     )
 
@@ -273,6 +277,11 @@ def _book(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl
             remedy=f"ingest newer orders, or name a day up to {last} with --as-of",
         )
     return book, as_of or last
+
+
+def _audit(judged: judging.Backtest, settings: Settings, lake: Lake) -> pl.DataFrame:
+    """How the groups of protected columns of the customers table fare."""
+    return audit.evaluation(judged.churn, lake.read_or_empty("customers"), settings.customers.protected)
 
 
 def _example(rows: pl.DataFrame) -> pl.DataFrame:
