@@ -52,9 +52,12 @@ class Trained:
 @pytest.fixture(scope="module")
 def trained(shop_lines: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     home = tmp_path_factory.mktemp("trained")
-    settings = shop(home)
+    settings = shop(home, protected=["region"])
     lake, tracker = Lake(settings.lake_url), Tracker(settings)
     lake.append("order_lines", shop_lines)
+    customers = shop_lines.select("customer_id").drop_nulls().unique().sort("customer_id")
+    half = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("north")).otherwise(pl.lit("south"))
+    lake.append("customers", customers.with_columns(region=half))
     summary = jobs.train(settings, lake, tracker)
     jobs.score(settings, lake, tracker)
     return Trained(home, settings, lake, tracker, summary.notes)
@@ -231,6 +234,13 @@ def test_a_protected_column_is_never_learned_from(trained: Trained, tmp_path: Pa
     jobs.customers(shop(trained.home, protected=["age"]), trained.lake, as_of=None, out=tmp_path / "scores.parquet")
     with pytest.raises(ConfigError, match="made from mean_hour, which the configuration protects"):
         jobs.customers(shop(trained.home, protected=["mean_hour"]), trained.lake, as_of=None, out=tmp_path / "s.csv")
+
+
+def test_the_groups_of_a_protected_column_are_audited(trained: Trained) -> None:
+    audited = trained.lake.read("evaluation").filter(pl.col("slice").str.contains("="), cut="mean")
+    assert set(audited["slice"]) == {"region=north", "region=south"}
+    assert set(audited["metric"]) == {"selection_rate", "calibration_gap", "false_negative_rate"}
+    assert audited["value"].is_between(-1, 1).all()
 
 
 def test_every_step_of_the_bar_is_a_step_of_the_work(
