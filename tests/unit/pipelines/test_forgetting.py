@@ -12,13 +12,14 @@ import yaml
 from deltalake import DeltaTable
 
 from features.tables import TABLES
-from pipelines import forgetting
+from pipelines import forgetting, workflow
 from pipelines.errors import ConfigError, DataError, LakeError, ReleaseError
 from pipelines.forgetting import Journal, forget
 from pipelines.ingest import jobs
 from pipelines.lake import Lake
 from pipelines.release import current, releases, rollback
 from pipelines.settings import Settings, load_settings
+from pipelines.steps import Shop, steps_named
 from tests.made_shop import made_release, made_tables
 
 ZOE = "zoe-7f3a"
@@ -201,6 +202,12 @@ def test_what_was_cut_short_is_completed_by_the_next_call(
     assert forget(settings, lake, []).changed
     assert left_of(ZOE, settings.home) == []
     assert not journal.exists()
+
+
+def test_a_run_completes_it_before_anything_else(settings: Settings, lake: Lake) -> None:
+    Journal([ZOE], ["order_lines", "customers", "feedback", "quarantine"], "").write(settings)
+    workflow.run(Shop(settings), steps=steps_named(["ingest"]))
+    assert left_of(ZOE, settings.home) == []
 
 
 def test_forgetting_again_changes_nothing(settings: Settings, lake: Lake) -> None:
