@@ -9,19 +9,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.tables import MEAN, STANDARD_ERROR
-from pipelines.customers.offers import OffersModel, fit
+from pipelines.customers.offers import fit
 from pipelines.customers.purchases import baskets
-from pipelines.settings import Customers
 
 CAPABILITY = "offers"
 WINDOW_DAYS = 28  # after a cut, in which an offer can succeed
 TOPS = (1, 5, 10)
+METRICS = tuple(f"success_{top}{what}" for top in reversed(TOPS) for what in ("", "_added"))  # the first one ranks
 MOST_CUSTOMERS = 20_000  # judged at a cut
 _PAIR = ["customer_id", "product_id"]
 _SCHEMA = dict.fromkeys(("capability", "model", "metric", "slice", "cut"), pl.String) | {"value": pl.Float64}
 
 
-def run(bought: pl.DataFrame, last: date, terms: Customers) -> pl.DataFrame:
+def run(bought: pl.DataFrame, last: date, cuts: int) -> pl.DataFrame:
     """Success@k of offers against popularity.
 
     Success@k is the share of customers who bought one of their first k offers within 28 days, among customers with a
@@ -32,14 +32,14 @@ def run(bought: pl.DataFrame, last: date, terms: Customers) -> pl.DataFrame:
     Args:
         bought: The shop's purchases (`purchases.purchases`); nothing known later than a cut goes into its offers.
         last: The last whole day on record.
-        terms: The shop's settings of customers, for the number of cuts.
+        cuts: How many cuts, a window apart, as far as the record reaches.
 
     Returns:
         capability, model, metric, slice, cut, value, as in table evaluation; metric `success_K_added` is the paired
         difference to popularity. Standard errors are over customers, each of whom may stand in several cuts. Empty
         where the record is too short.
     """
-    hits = [hits_at(bought, cut) for cut in _cuts(bought, last, terms.cuts)]
+    hits = [hits_at(bought, cut) for cut in _cuts(bought, last, cuts)]
     hits = [frame for frame in hits if frame.height]
     return evaluate(pl.concat(hits)) if hits else pl.DataFrame(schema=_SCHEMA)
 
@@ -64,9 +64,10 @@ def hits_at(bought: pl.DataFrame, cut: date) -> pl.DataFrame:
         }
     )
     succeeded = {"new": came.join(had, on=_PAIR, how="anti"), "all": came}
+    new = model.new(ids, TOPS[-1])
     said = {
-        "new": (model.new(ids, TOPS[-1]), model.popular(ids, TOPS[-1])),
-        "all": (_again_then_new(model, ids), model.popular(ids, TOPS[-1], with_own=True)),
+        "new": (new, model.popular(ids, TOPS[-1])),
+        "all": (_in_turn(model.again(ids, TOPS[-1]), new), model.popular(ids, TOPS[-1], with_own=True)),
     }
     return pl.concat(
         pl.DataFrame({"customer_id": judged}).select(
@@ -126,9 +127,9 @@ def _lucky(offers: pl.DataFrame, came: pl.DataFrame, top: int) -> list[str]:
     return hit["customer_id"].unique().to_list()
 
 
-def _again_then_new(model: OffersModel, ids: list[str]) -> pl.DataFrame:
-    both = pl.concat([model.again(ids, TOPS[-1]).with_columns(late=0), model.new(ids, TOPS[-1]).with_columns(late=1)])
-    both = both.sort("customer_id", "late", "rank")
+def _in_turn(again: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
+    """What was bought before, then what was not."""
+    both = pl.concat([again.with_columns(late=0), new.with_columns(late=1)]).sort("customer_id", "late", "rank")
     return both.with_columns(rank=pl.int_range(1, pl.len() + 1).over("customer_id"))
 
 

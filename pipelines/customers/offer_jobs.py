@@ -66,10 +66,10 @@ def offer(
     )
 
 
-def judge(settings: Settings, lake: Lake) -> pl.DataFrame:
+def judge(settings: Settings, lake: Lake, cuts: int) -> pl.DataFrame:
     """Rows of table evaluation: success@k of offers on past cuts, beside popularity."""
     bought, last = read(settings, lake)
-    return offer_backtest.run(bought, last, settings.customers)
+    return offer_backtest.run(bought, last, cuts)
 
 
 def read(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl.DataFrame, date]:

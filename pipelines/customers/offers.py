@@ -133,7 +133,7 @@ class OffersModel:
         best = _best(scores, count)
         shares = taste[best["row"].to_numpy()].multiply(self._speaks_for[best["product"].to_numpy()]).tocsr()
         loudest = np.asarray(shares.argmax(axis=1)).ravel() if best.height else np.zeros(0, np.int64)
-        heard = np.diff(shares.indptr) > 0
+        heard = pl.Series(np.diff(shares.indptr) > 0)
         return self._named(best.with_columns(owned=pl.when(heard).then(pl.Series(loudest))), block)
 
     def _named(self, best: pl.DataFrame, block: Sequence[str]) -> pl.DataFrame:
