@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.tables import MEAN, STANDARD_ERROR
+from pipelines.customers.backtest import LEAST_CUSTOMERS
 from pipelines.customers.offers import fit
 from pipelines.customers.purchases import baskets
 
@@ -40,7 +41,7 @@ def run(bought: pl.DataFrame, last: date, cuts: int) -> pl.DataFrame:
         where the record is too short.
     """
     hits = [hits_at(bought, cut) for cut in _cuts(bought, last, cuts)]
-    hits = [frame for frame in hits if frame.height]
+    hits = [frame for frame in hits if frame["customer_id"].n_unique() >= LEAST_CUSTOMERS]
     return evaluate(pl.concat(hits)) if hits else pl.DataFrame(schema=_SCHEMA)
 
 

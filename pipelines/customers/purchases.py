@@ -14,6 +14,7 @@ from scipy import sparse
 _WHOLE = 10_000  # units are summed in whole ten-thousandths: the same in whatever order
 _NEVER = date.max
 _PAIR = ["customer_id", "product_id"]
+_PLACES = ["customer", "product"]
 
 
 @dataclass(frozen=True)
@@ -82,25 +83,22 @@ def purchases(order_lines: pl.DataFrame, *, timezone: str = "UTC", as_known_now:
 def baskets(bought: pl.DataFrame, as_of: date) -> Baskets:
     """What was known at the end of a day of `purchases`; nothing later is looked at."""
     known = bought.filter(pl.col("known_on") <= as_of, pl.col("until") > as_of)
-    sales = known.filter("sale")
-    customers, products = (sales[name].unique().sort() for name in _PAIR)
-    pairs = known.group_by(_PAIR).agg(pl.col("units").sum())
+    customers, products = (known.filter("sale")[name].unique().sort() for name in _PAIR)
+    lines = known.select(*_PAIR, "sale", "units", ago=(pl.lit(as_of) - pl.col("day")).dt.total_days().cast(pl.Int32))
     for name, names in (("customer", customers), ("product", products)):
-        places = pl.DataFrame({f"{name}_id": names}).with_row_index(name).cast({name: pl.Int64})
-        pairs = pairs.join(places, on=f"{name}_id")
-    pairs = pairs.sort("customer", "product")
-    days = sales.select(*_PAIR, ago=(pl.lit(as_of) - pl.col("day")).dt.total_days()).unique()
-    spans = days.group_by(_PAIR).agg(pl.col("ago").min(), days=pl.len())
-    liked = pairs.filter(pl.col("units") > 0).join(spans, on=_PAIR).sort("customer", "product").with_row_index("pair")
-    of_pairs = days.join(liked.select(*_PAIR, pl.col("pair").cast(pl.Int64)), on=_PAIR).select("pair", "ago")
-    of_customers = days.select("customer_id", "ago").unique()
-    places = pl.DataFrame({"customer_id": customers}).with_row_index("customer").cast({"customer": pl.Int64})
+        places = pl.DataFrame({f"{name}_id": names}).with_row_index(name).cast({name: pl.Int32})
+        lines = lines.join(places, on=f"{name}_id").drop(f"{name}_id")
+    days = lines.filter("sale").select(*_PLACES, "ago").unique().sort(*_PLACES, "ago")
+    pairs = lines.group_by(_PLACES).agg(pl.col("units").sum())
+    spans = days.group_by(_PLACES).agg(pl.col("ago").min(), days=pl.len())
+    liked = pairs.filter(pl.col("units") > 0).drop("units").join(spans, on=_PLACES).sort(_PLACES)
+    numbered = liked.with_row_index("pair").cast({"pair": pl.Int64})
     return Baskets(
         as_of,
         customers,
         products,
-        liked.select("customer", "product", "ago", "days"),
-        pairs.select("customer", "product"),
-        of_pairs.sort("pair", "ago"),
-        of_customers.join(places, on="customer_id").select("customer", "ago").sort("customer", "ago"),
+        liked,
+        pairs.select(_PLACES).sort(_PLACES),
+        days.join(numbered.select("pair", *_PLACES), on=_PLACES).select("pair", "ago").sort("pair", "ago"),
+        days.select("customer", "ago").unique().sort("customer", "ago"),
     )
