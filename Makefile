@@ -40,6 +40,7 @@ bench: $(READY)  ## Measure the flow, demand and customers: seconds, memory, sta
 	@$(BIN)/python tests/bench/flow.py
 	@$(BIN)/python tests/bench/demand.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/customers.py
+	@PYTHONPATH=. $(BIN)/python tests/bench/customers_sample.py --config $(CONFIG)
 
 readme: $(READY)  ## Fill the README's tables from the last run of the sample shop
 	@$(BIN)/purvey scorecard --config $(CONFIG) --into README.md

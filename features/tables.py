@@ -404,6 +404,8 @@ class CustomerScores(dy.Schema):
     rfm_segment = _text(nullable=True)
     previous_segment = _text(nullable=True)
     next_order_on = dy.Date(nullable=True)
+    next_order_from = dy.Date(nullable=True)
+    next_order_to = dy.Date(nullable=True)
     days_since_last_order = dy.Int64(nullable=True, min=0)
     orders = dy.Int64(nullable=True, min=0)
     spend = dy.Float64(nullable=True)
@@ -765,7 +767,7 @@ _ALL = (
     Table("forecast_changes", ForecastChanges, "derived", keyed_by_series=True),
     Table("forecast_totals", ForecastTotals, "derived"),
     Table("path_ranks", PathRanks, "derived"),
-    Table("customer_scores", CustomerScores, "derived", open=True),
+    Table("customer_scores", CustomerScores, "derived", open=True, version=2),
     Table("customer_reasons", CustomerReasons, "derived"),
     Table("next_products", NextProducts, "derived"),
     Table("segments", Segments, "derived"),

@@ -474,7 +474,7 @@ def lists_build(
     shop = _shop(config, sample, as_json)
     with locked(shop.settings):
         shop.lake.migrate()
-        summary = campaign_jobs.build(shop.settings, shop.lake, as_of=_date(as_of), campaign=campaign)
+        summary = campaign_jobs.build(shop.settings, shop.lake, shop.tracker, as_of=_date(as_of), campaign=campaign)
     _print(summary, as_json)
 
 

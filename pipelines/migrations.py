@@ -40,8 +40,16 @@ def _with_consents(customers: pl.LazyFrame) -> pl.LazyFrame:
     return customers.with_columns(pl.lit(None, dtype=pl.Boolean).alias(name) for name in channels if name not in known)
 
 
+def _with_order_range(scores: pl.LazyFrame) -> pl.LazyFrame:
+    """Between which days the next order is likely was not told before."""
+    known = scores.collect_schema().names()
+    names = [name for name in ("next_order_from", "next_order_to") if name not in known]
+    return scores.with_columns(pl.lit(None, dtype=pl.Date).alias(name) for name in names)
+
+
 MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
     "customers": [_with_consents],
+    "customer_scores": [_with_order_range],
     "forecasts": [_with_overrides],
     "forecast_drivers": [_with_lifecycle],
     "lead_time_demand": [_with_pool],

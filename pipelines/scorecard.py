@@ -17,6 +17,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "Demand": ("demand", ("wape", "wape_added", "scaled_pinball", "bias_share", "calibration_gap")),
     "Customers": ("customers", ("auc", "ece", "brier", "lift_10")),
     "Value": ("value", ("gini", "total_ratio", "spearman")),
+    "Segments": ("segments", ("bootstrap_ari_mean", "bootstrap_ari_p05", "next_quarter_ari", "spend_explained")),
 }
 _PART = "="  # a slice by horizon or level of a hierarchy, `horizon=3`
 

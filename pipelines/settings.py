@@ -212,6 +212,9 @@ class Customers(Section):
     cuts: int = Field(default=4, ge=1, le=24)
     cut_step_days: int = Field(default=28, ge=1)
     trees: int = Field(default=150, ge=1)
+    most_learned_from: int = Field(
+        default=100_000, ge=1_000, description="customers that models learn from and are judged on; all are scored"
+    )
     fee_column: str | None = Field(default=None, description="of table contracts: the fee a month")
     protected: list[str] = []
     segment_names: dict[str, str] = {}

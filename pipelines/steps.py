@@ -153,7 +153,7 @@ def _score_customers(shop: Shop) -> Summary:
 def _lists(shop: Shop) -> Summary:
     from pipelines.customers import campaign_jobs
 
-    return campaign_jobs.build(shop.settings, shop.lake)
+    return campaign_jobs.build(shop.settings, shop.lake, shop.tracker)
 
 
 def _replenish(shop: Shop) -> Summary:
@@ -227,6 +227,7 @@ STEPS: tuple[Step, ...] = (
         lambda settings: settings.runs_campaigns,
         reads=("customer_scores", "customers", "order_lines", "campaign_outcomes"),
         sections=("customers", "campaigns"),
+        models=("churn", "value", "segments"),
         made=_tables("lists"),
         needs=("score customers",),
     ),

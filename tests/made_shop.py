@@ -192,6 +192,8 @@ def _customers(chance: np.random.Generator, version: str) -> dict[str, pl.DataFr
             "rfm_segment": np.where(risk < 0.3, "champions", "others"),
             "previous_segment": segments,
             "next_order_on": [AS_OF + timedelta(days=int(days)) for days in chance.integers(1, 90, count)],
+            "next_order_from": [AS_OF + timedelta(days=1)] * count,
+            "next_order_to": [AS_OF + timedelta(days=200)] * count,
             "days_since_last_order": chance.integers(0, 300, count),
             "orders": chance.integers(1, 40, count),
             "spend": value * 3,

@@ -18,6 +18,7 @@ from pipelines.customers.activity import active_days
 from pipelines.customers.btyd import fit_beta_geometric
 from pipelines.customers.models import fit_value
 from pipelines.customers.moments import Past, Shared
+from pipelines.customers.pareto import fit_pareto
 from pipelines.customers.record import first_and_last, too_little
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Customers, Settings
@@ -106,6 +107,7 @@ def churn_at(
     model = churn.fit(past, trees=terms.trees, seed=settings.seed, threads=settings.threads)
     own = past.moment(cut).expectation.ages(rows)
     bg = fit_beta_geometric(rows["frequency"], rows["recency"], rows["T"])
+    pareto = fit_pareto(*(rows[name] for name in ("frequency", "recency", "T")))
     days = past.training_days(1)
     rule = churn.fit_recency_rule(past) if days else None
     came = labels(ledger, cut, terms.churn_horizon_days, complete_through=last)
@@ -116,7 +118,7 @@ def churn_at(
             "churn": model.predict(rows)["churn_probability"],
             "recency_rule": rule.predict(churn.recency_score(rows)) if rule else np.full(rows.height, np.nan),
             "bg_nbd": bg.p_no_purchase(past.horizon_days / past.period_days, *own),
-            "mbg_nbd": past.moment(cut).no_order,
+            "pareto_nbd": pareto.p_no_purchase(past.horizon_days / past.period_days, *own),
         }
     )
     limit = active_days(past.ledger, cut, terms)
@@ -154,7 +156,7 @@ def evaluate(churned: pl.DataFrame, valued: pl.DataFrame) -> pl.DataFrame:
             if part.height < LEAST_CUSTOMERS:
                 continue
             happened = part["churned"].cast(pl.Float64).to_numpy()
-            for model in ("churn", "recency_rule", "bg_nbd", "mbg_nbd"):
+            for model in ("churn", "recency_rule", "bg_nbd", "pareto_nbd"):
                 for metric, measure in CHURN_METRICS.items():
                     ranks = model == "recency_rule" and metric in ("auc", "lift_10")
                     said = part["days_since_last_order" if ranks else model].to_numpy()

@@ -85,8 +85,8 @@ class BetaGeometric:
         result: Floats = 1 - alive * (1 - silent)
         return result
 
-    def wait(self, q: float, x: Floats, recency: Floats, age: Floats) -> Floats:
-        """Periods within which each customer buys again with probability `q`; NaN where that never is.
+    def wait(self, q: float, x: Floats, recency: Floats, age: Floats, *, living: bool = False) -> Floats:
+        """Periods within which each customer buys again with probability `q`, or a `living` one; NaN where never.
 
         Example:
             Who has bought once and not for long is gone more likely than not:
@@ -96,7 +96,7 @@ class BetaGeometric:
             >>> model.wait(0.5, x, recency, age).round(1)
             array([nan, 8.2])
         """
-        alive = self.p_alive(x, recency, age)
+        alive = np.ones(len(x)) if living else self.p_alive(x, recency, age)
         silent = np.where(alive > q, 1 - q / np.maximum(alive, q), np.nan)
         with np.errstate(over="ignore"):
             periods = (self.alpha + age) * np.expm1(-np.log(silent) / (self.r + x))

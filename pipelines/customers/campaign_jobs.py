@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from features.tables import TABLES
-from pipelines.customers import campaigns, delivery, lists, outcomes, suppression
+from pipelines.customers import campaigns, delivery, jobs, lists, outcomes, suppression
 from pipelines.errors import ConfigError, LakeError, NotEnoughDataError, OutputError
 from pipelines.files import FORMATS, write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Campaign, Settings
 from pipelines.summary import Summary
+
+if TYPE_CHECKING:
+    from pipelines.tracking import Tracker
 
 _NOT_CAUSAL = (
     "{} is risk-ranked, not causal: its response rate is an assumption until {} exported lists with "
@@ -23,7 +27,14 @@ _NOT_CAUSAL = (
 _WORDS = suppression.REASONS | lists.BESIDES
 
 
-def build(settings: Settings, lake: Lake, *, as_of: date | None = None, campaign: str | None = None) -> Summary:
+def build(
+    settings: Settings,
+    lake: Lake,
+    tracker: Tracker | None = None,
+    *,
+    as_of: date | None = None,
+    campaign: str | None = None,
+) -> Summary:
     """Make one list a campaign from the newest scores, and measure the lists whose window is over.
 
     A list of a day that was already exported stays as it was; one that was only built is made again.
@@ -31,6 +42,7 @@ def build(settings: Settings, lake: Lake, *, as_of: date | None = None, campaign
     Args:
         settings: The shop.
         lake: Its tables.
+        tracker: Its models: they give the reasons of whoever is listed; without them lists have none.
         as_of: Use the newest scores up to this day.
         campaign: Only this one.
 
@@ -65,6 +77,8 @@ def build(settings: Settings, lake: Lake, *, as_of: date | None = None, campaign
         rows.append(_told(name, built))
         if built.rows.height and built.rows["response_basis"][0] == outcomes.ASSUMED:
             notes.append(_NOT_CAUSAL.format(name, outcomes.ENOUGH_LISTS, outcomes.ENOUGH_CONTROLS))
+    if tracker is not None:
+        changed |= _explain(settings, lake, tracker, day)
     summary = Summary("lists build", read=lake.versions(["customer_scores", "customers"]), changed=changed)
     summary.wrote = {"lists": sum(int(str(row["customers"])) for row in rows)}
     summary.figures = {"as_of": day.isoformat()}
@@ -274,6 +288,12 @@ def _keep(lake: Lake, name: str, built: lists.Built) -> bool:
         lake.replace_where("list_leavers", built.leavers, where),
     ]
     return any(one.changed for one in written)
+
+
+def _explain(settings: Settings, lake: Lake, tracker: Tracker, day: date) -> bool:
+    """Find the reasons of all customers on lists of a day; whether any are new."""
+    listed = lake.read_or_empty("lists").filter(as_of=day)["customer_id"].unique().sort().to_list()
+    return bool(listed) and jobs.explain(settings, lake, tracker, listed, as_of=day).changed
 
 
 def _told(name: str, built: lists.Built) -> dict[str, object]:

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 Kind = Literal["pareto", "mbg"]
 Ages = tuple[Floats, Floats, Floats]
 _CROWD = 2.0  # times as many first orders as in the usual week
+_PLENTY = 20_000  # customers tell four parameters as well as a million do
 _ENOUGH = 0.25  # of the customers, who have to be left to learn from
 
 
@@ -44,7 +45,9 @@ class Expectation:
         Raises:
             NotEnoughDataError: Too few customers have bought again.
         """
-        told = (pl.Series(each) for each in ages(newcomers(rows, period_days), clock, as_of, period_days))
+        known = newcomers(rows, period_days)
+        known = known.gather_every(max(1, known.height // _PLENTY))
+        told = (pl.Series(each) for each in ages(known, clock, as_of, period_days))
         btyd = fit_pareto(*told) if kind == "pareto" else fit_beta_geometric(*told, modified=True)
         return cls(btyd, clock, as_of, period_days)
 
@@ -73,9 +76,15 @@ class Expectation:
         """Expected purchase days of each customer in the next days."""
         return self.btyd.expected_purchases(self.periods(days), *self.ages(rows))
 
-    def wait_days(self, rows: pl.DataFrame, q: float) -> Floats:
-        """Calendar days within which each customer orders again with probability `q`; NaN where that never is."""
-        periods = self.btyd.wait(q, *self.ages(rows))
+    def wait_days(self, rows: pl.DataFrame, q: float, *, living: bool = False) -> Floats:
+        """Calendar days within which each customer orders again with probability `q`; NaN where that never is.
+
+        Args:
+            rows: Rows of a snapshot.
+            q: The probability.
+            living: If the customer is still alive; otherwise that is uncertain, too.
+        """
+        periods = self.btyd.wait(q, *self.ages(rows), living=living)
         return self.clock.calendar_days(self.as_of, periods * self.period_days)
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.customers import FEATURES, ledger
-from features.ledger import OPTIONAL
+from features.ledger import KEY, OPTIONAL
 from features.tables import TABLES
 from features.versions import every_version
 from pipelines.accuracy import wide
@@ -21,6 +21,7 @@ from pipelines.customers import contract_jobs, figures, models, offer_backtest, 
 from pipelines.customers import reasons as explaining
 from pipelines.customers.boosting import NAMES
 from pipelines.customers.grade import grade
+from pipelines.customers.lists import draw
 from pipelines.customers.migration import customer_changes, earlier_scores, segment_migration
 from pipelines.customers.moments import Past
 from pipelines.customers.outputs import describe_segments, score_customers, with_previous_segment
@@ -66,6 +67,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         return contract_jobs.train(settings, lake, tracker)
     _accept(settings)
     book, last = _book(settings, lake)
+    book = drawn(book, settings.customers.most_learned_from)
     judged = judging.run(book, last, settings)
     graded = grade(judged.churn, seed=settings.seed)
     if graded is not None:
@@ -98,7 +100,9 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             advance()
     notes = as_notes(findings) + promote(tracker, versions, judged.evaluation, settings)
     if fitted.churn.booster is None:
-        notes.append("No complete window had both: customers who came back and others. MBG/NBD alone says who leaves.")
+        notes.append(
+            "No complete window had both: customers who came back and others. Buy-till-you-die alone says who leaves."
+        )
     return Summary(
         "train customers",
         read={"order_lines": lake.version("order_lines")},
@@ -180,7 +184,9 @@ def explain(
         NotEnoughDataError: There is no customer by then.
         TrackingError: The models have not been trained yet, or for other settings.
     """
-    book, last = _book(settings, lake, as_of)
+    book, last = _book(settings, lake)
+    if as_of is not None and as_of != last:
+        book, last = _book(settings, lake, as_of)
     champions, version = models.champions(tracker, settings)
     leaving = champions.churn
     past = Past(book, last, horizon_days=leaving.horizon_days, period_days=leaving.expectation.period_days)
@@ -207,18 +213,22 @@ def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) 
     _accept(settings)
     book, last = _book(settings, lake, as_of)
     with progress("customers", _STEPS) as advance:
-        fitted, _ = models.fit(book, last, settings, advance)
+        fitted, _ = models.fit(drawn(book, settings.customers.most_learned_from), last, settings, advance)
     scores = score_customers(book, last, fitted, settings, UNREGISTERED)
     write_frame(scores, out)
     return Summary("customers", {"order_lines": lake.version("order_lines")}, {str(out): scores.height})
 
 
 def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summary:
-    """Judge the models on past cuts; the predictions behind the figures go to a file if one is named."""
+    """Judge the models on past cuts; the predictions behind the figures go to a file if one is named.
+
+    Of a shop with more customers than it learns from, those are judged that were drawn.
+    """
     if settings.customers.kind == "contractual":
         return contract_jobs.backtest(settings, lake, out=out)
     _accept(settings)
     book, last = _book(settings, lake)
+    book = drawn(book, settings.customers.most_learned_from)
     judged = judging.run(book, last, settings)
     wrote = {}
     if out is not None:
@@ -239,6 +249,15 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
         | ({"offers": wide(offered, offer_backtest.METRICS)} if offered.height else {}),
         changed=False,
     )
+
+
+def drawn(book: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The ledger of about so many customers, drawn by their own names; of all where there are fewer."""
+    customers = book[KEY].unique().sort()
+    if customers.len() <= most:
+        return book
+    kept = customers.filter(draw(customers, "learn") < most / customers.len()).to_frame()
+    return book.join(kept, on=KEY, how="semi", maintain_order="left")
 
 
 def _book(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl.DataFrame, date]:

@@ -28,10 +28,12 @@ class Shared:
     Attributes:
         rows: Day → snapshot.
         expectations: Clock, day and kind → model.
+        outcomes: Cut, day and horizon → labels.
     """
 
     rows: dict[date, pl.DataFrame] = field(default_factory=dict)
     expectations: dict[tuple[Clock, date, Kind], Expectation] = field(default_factory=dict)
+    outcomes: dict[tuple[date, date, int], pl.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,11 @@ class Past:
 
     def outcome(self, as_of: date) -> pl.DataFrame:
         """Labels of the customers of a moment, in the same order."""
-        return labels(self.ledger, as_of, self.horizon_days, complete_through=self.cut)
+        key = self.cut, as_of, self.horizon_days
+        if key not in self._shared.outcomes:
+            found = labels(self.ledger, as_of, self.horizon_days, complete_through=self.cut)
+            self._shared.outcomes[key] = found
+        return self._shared.outcomes[key]
 
     def churned(self, as_of: date) -> Floats:
         """1 for the customers of a moment who did not order within the horizon."""

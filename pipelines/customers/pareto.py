@@ -85,8 +85,8 @@ class Pareto:
         result: Floats = 1 - alive * self._p_return(np.full(len(x), float(periods)), x, age)
         return result
 
-    def wait(self, q: float, x: Floats, recency: Floats, age: Floats) -> Floats:
-        """Periods within which each customer buys again with probability `q`; NaN where that never is.
+    def wait(self, q: float, x: Floats, recency: Floats, age: Floats, *, living: bool = False) -> Floats:
+        """Periods within which each customer buys again with probability `q`, or a `living` one; NaN where never.
 
         Example:
             >>> model = Pareto(0.553, 10.578, 0.606, 11.669)
@@ -94,7 +94,7 @@ class Pareto:
             >>> model.wait(0.5, x, recency, age).round(1)
             array([nan, 7.5])
         """
-        alive = self.p_alive(x, recency, age)
+        alive = np.ones(len(x)) if living else self.p_alive(x, recency, age)
         asked = np.flatnonzero(alive > q)
         periods = np.full(len(x), np.nan)
         periods[asked] = self._wait_of_living(q / alive[asked], x[asked], age[asked])

@@ -79,7 +79,7 @@ class Gain:
         )
 
 
-_OF_CHURN = ("recency_rule", "bg_nbd", "mbg_nbd")
+_OF_CHURN = ("recency_rule", "bg_nbd", "pareto_nbd")
 CONTESTS = (
     Contest("churn", "auc", _OF_CHURN),
     Contest("churn", "brier", _OF_CHURN, lower_is_better=True, ahead_by=0.02),

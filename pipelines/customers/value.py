@@ -77,7 +77,8 @@ class ValueModel:
 
         Returns:
             customer_id (where the rows have it), expected_orders (purchase days), value, value_low, value_high, and
-            next_order_in_days: the day by which an order is more likely than not, null where it never is.
+            next_order_in_days: the day by which an order is more likely than not, null where it never is; and
+            next_order_from_days, next_order_to_days: the 80 % range of that day for one who is still a customer.
         """
         value = self._value(rows)
         low, high = self._interval(value / self.rate if self.rate else value)
@@ -87,7 +88,9 @@ class ValueModel:
             value=pl.Series(value),
             value_low=pl.Series(np.minimum(low * value, value)),
             value_high=pl.Series(np.maximum(high * value, value)),
-            next_order_in_days=self._median_wait_days(rows),
+            next_order_in_days=self._wait_days(rows, 0.5),
+            next_order_from_days=self._wait_days(rows, INTERVAL[0], living=True),
+            next_order_to_days=self._wait_days(rows, INTERVAL[1], living=True),
         )
 
     def expected_revenue(self, rows: pl.DataFrame) -> Floats:
@@ -130,8 +133,8 @@ class ValueModel:
     def _interval(self, revenue: Floats) -> tuple[Floats, Floats]:
         return np.interp(revenue, self.expectations, self.low), np.interp(revenue, self.expectations, self.high)
 
-    def _median_wait_days(self, rows: pl.DataFrame) -> pl.Series:
-        days = self.expectation.wait_days(rows, 0.5)
+    def _wait_days(self, rows: pl.DataFrame, q: float, *, living: bool = False) -> pl.Series:
+        days = self.expectation.wait_days(rows, q, living=living)
         known = np.isfinite(days) & (days <= 2 * self.horizon_days)
         return pl.Series(np.where(known, np.ceil(np.where(known, days, 0)), np.nan)).fill_nan(None).cast(pl.Int64)
 

@@ -31,6 +31,8 @@ class Customer(BaseModel):
     value_high: float | None
     segment: str
     next_order_on: date | None
+    next_order_from: date | None = None
+    next_order_to: date | None = None
     model_version: str
 
 
@@ -53,6 +55,8 @@ EXAMPLE = {
     "value_high": 4710.0,
     "segment": "champions",
     "next_order_on": "2012-01-22",
+    "next_order_from": "2011-12-14",
+    "next_order_to": "2012-03-30",
     "model_version": "2",
 }
 

@@ -12,6 +12,7 @@ import pytest
 from features.customers import known_by, labels, ledger
 from pipelines.customers import backtest, churn, jobs
 from pipelines.customers.churn import ChurnModel
+from pipelines.customers.expectation import Expectation
 from pipelines.customers.metrics import auc
 from pipelines.customers.models import fit
 from pipelines.customers.moments import Past
@@ -65,17 +66,33 @@ def test_training_windows_are_over_by_the_cut(book: pl.DataFrame) -> None:
 
 
 def test_shuffled_labels_teach_nothing(book: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the trees fully believed, outcomes shuffled among customers leave a ranking no better than chance."""
-    rng = np.random.default_rng(0)
+    """Without BTYD to lean on, outcomes shuffled among customers leave a ranking no better than chance."""
     honest = Past.churned
     monkeypatch.setattr(churn, "TREES_SHARE", 1.0)
-    rows = past(book).moment(CUT).rows
+    monkeypatch.setattr(Expectation, "no_order", lambda self, rows, days: np.full(rows.height, 0.5))
+    known = past(book)
+    rows = known.moment(CUT).rows
     came = labels(book, CUT, 91)["churned"].cast(pl.Float64).to_numpy()
-    taught = churn.fit(past(book), trees=400, seed=1, threads=1).predict(rows)["churn_probability"].to_numpy()
-    monkeypatch.setattr(Past, "churned", lambda self, day: rng.permutation(honest(self, day)))
-    shuffled = churn.fit(past(book), trees=400, seed=1, threads=1).predict(rows)["churn_probability"].to_numpy()
-    assert auc(came, taught) > 0.75
-    assert auc(came, shuffled) == pytest.approx(0.5, abs=0.1)
+
+    def ranked(trees: int) -> float:
+        said = churn.fit(known, trees=trees, seed=1, threads=1).predict(rows)["churn_probability"].to_numpy()
+        return auc(came, said)
+
+    assert ranked(60) > 0.75
+    shuffled = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        monkeypatch.setattr(Past, "churned", lambda self, day, rng=rng: rng.permutation(honest(self, day)))
+        shuffled.append(ranked(20))
+    assert abs(np.mean(shuffled) - 0.5) < 3 * np.std(shuffled, ddof=1) / np.sqrt(20)
+
+
+def test_a_large_shop_learns_from_customers_drawn_by_name(book: pl.DataFrame) -> None:
+    few = jobs.drawn(book, 200)
+    assert 140 < few["customer_id"].n_unique() < 260
+    assert few.join(book, on="customer_id", how="semi").height == few.height
+    assert jobs.drawn(book.reverse(), 200)["customer_id"].unique().sort().equals(few["customer_id"].unique().sort())
+    assert jobs.drawn(book, 10_000).equals(book)
 
 
 def test_the_level_is_the_one_expected(book: pl.DataFrame) -> None:

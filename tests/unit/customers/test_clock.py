@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.customers import labels
+from features.customers import labels, ledger
 from pipelines.customers.anchor import choose
 from pipelines.customers.clock import WEEKS, YEAR_DAYS, Clock
 from pipelines.customers.expectation import Expectation, newcomers
@@ -27,13 +27,18 @@ def book(intensity: np.ndarray, customers: int, seed: int, start_by: float | Non
         bought = rng.random(days) < rng.gamma(1.0, 0.02) * intensity
         bought[:begin], bought[begin] = False, True
         frames.append(pl.DataFrame({"customer_id": f"c{customer:04}", "offset": np.flatnonzero(bought)}))
-    day = pl.lit(FIRST) + pl.duration(days="offset")
-    zero = {name: pl.lit(0, pl.Int64) for name in ("returned", "hours")}
-    one = {name: pl.lit(1, pl.Int64) for name in ("orders", "new_products", "lines", "units")}
-    return (
-        pl.concat(frames)
-        .select("customer_id", day=day, known_on=day, spend=pl.lit(100_000, pl.Int64), **one, **zero)
-        .sort("customer_id", "day", "known_on")
+    at = (pl.lit(FIRST) + pl.duration(days="offset")).cast(pl.Datetime("us", "UTC"))
+    return ledger(
+        pl.concat(frames).select(
+            "customer_id",
+            order_id=pl.concat_str("customer_id", pl.col("offset").cast(pl.String), separator="/"),
+            product_id=pl.lit("all"),
+            kind=pl.lit("sale"),
+            quantity=pl.lit(1.0),
+            unit_price=pl.lit(10.0),
+            ordered_at=at,
+            known_at=at,
+        )
     )
 
 

@@ -114,8 +114,9 @@ def test_a_build_that_was_cut_short_is_completed_by_the_next(filled, monkeypatch
     }
 
 
-def test_the_flow_makes_lists_once_and_no_model_anew_for_a_campaign(filled, tmp_path):
+def test_the_flow_makes_lists_once_and_no_model_anew_for_a_campaign(filled, tmp_path, monkeypatch):
     settings, lake = filled
+    monkeypatch.setattr(jobs, "_explain", lambda *terms: False)  # the scores were made up: no model gave them
     shops = Shop(settings), Shop(shop(tmp_path, {"budget": 20})[0])
     (step,) = steps_named(["lists"])
     results = [workflow.run(one, steps=[step]).rows[0]["result"] for one in (shops[0], shops[0], shops[1])]
