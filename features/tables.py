@@ -449,6 +449,28 @@ class CustomerReasons(dy.Schema):
         return pl.col("direction") == pl.when(pl.col("impact") > 0).then(pl.lit("higher")).otherwise(pl.lit("lower"))
 
 
+class NextProducts(dy.Schema):
+    """What a customer may buy next: products bought before (`again`) and others (`new`), each kind ranked apart.
+
+    `score` orders the products of one kind. `because_of` is the own product that says most for it, null where only what
+    is popular does; `popularity_rank` 1 is the most popular product of the day.
+    """
+
+    as_of = dy.Date(primary_key=True)
+    customer_id = _text(primary_key=True)
+    kind = _text(primary_key=True)
+    rank = dy.Int32(primary_key=True, min=1)
+    product_id = _text(nullable=False)
+    score = dy.Float64(nullable=False, min=0)
+    because_of = _text(nullable=True)
+    popularity_rank = dy.Int32(nullable=False, min=1)
+    model = _text(nullable=False)
+
+    @dy.rule()
+    def kind_is_again_or_new(cls) -> pl.Expr:
+        return pl.col("kind").is_in(["again", "new"])
+
+
 class Segments(dy.Schema):
     """One segment of customers, in words and figures."""
 
@@ -756,6 +778,7 @@ _ALL = (
     Table("path_ranks", PathRanks, "derived"),
     Table("customer_scores", CustomerScores, "derived", open=True, version=2),
     Table("customer_reasons", CustomerReasons, "derived"),
+    Table("next_products", NextProducts, "derived"),
     Table("segments", Segments, "derived"),
     Table("segment_migration", SegmentMigration, "derived"),
     Table("customer_changes", CustomerChanges, "derived"),

@@ -10,7 +10,7 @@ from features.tables import MEAN, STANDARD_ERROR
 
 STANDARD_ERROR_OF = "_standard_error"  # ends the name of the column that belongs to the metric before it
 GIVE_OR_TAKE = " ± "
-MORE_IS_BETTER = {"auc", "gini"}
+MORE_IS_BETTER = {"auc", "gini", "success_10"}
 
 
 def wide(evaluation: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:

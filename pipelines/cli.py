@@ -231,6 +231,36 @@ def reasons(
 
 
 @app.command()
+def offers(
+    customers: Annotated[list[str] | None, typer.Argument(metavar="CUSTOMER…", help="Whom; else --top.")] = None,
+    config: Config = HERE,
+    sample: Sample = False,
+    top: Annotated[int, typer.Option("--top", min=1, help="So many of those worth most.")] = 20,
+    everyone: Annotated[bool, typer.Option("--all", help="Everyone who has ordered.")] = False,
+    products: Annotated[int, typer.Option("--products", min=1, help="So many of each kind a customer.")] = 5,
+    as_of: Day = None,
+    as_json: Json = False,
+) -> None:
+    """Say what customers may buy next: products bought before, and new ones like them."""
+    from pipelines.customers import offer_jobs
+    from pipelines.printing import print_offers
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    with locked(shop.settings):
+        shop.lake.migrate()
+        summary = offer_jobs.offer(
+            shop.settings,
+            shop.lake,
+            customers or (),
+            top=None if everyone else top,
+            products=products,
+            as_of=_date(as_of),
+        )
+    _print(summary, as_json) if as_json else print_offers(summary)
+
+
+@app.command()
 def replenish(
     config: Config = HERE,
     sample: Sample = False,

@@ -154,6 +154,22 @@ def print_reasons(summary: Summary) -> None:
         console.print(f"  note: {note}")
 
 
+def print_offers(summary: Summary, most: int = 20) -> None:
+    """Customer by customer: what they may buy again, and what new, with the own product that says most for it."""
+    console = _console()
+    offers = summary.tables["offers"]
+    for customer in offers["customer_id"].unique(maintain_order=True).head(most):
+        console.print(f"customer {customer}", style="bold", markup=False)
+        own = offers.filter(customer_id=customer).sort("kind", "rank")
+        for kind, rank, product, because in own.select("kind", "rank", "product_id", "because_of").iter_rows():
+            why = "popular now" if because is None else f"goes with {because}"
+            console.print(f"  {kind} {rank}. {product}" + (f" ({why})" if kind == "new" else ""), markup=False)
+    left = summary.figures["customers"] - most
+    console.print(f"as of {summary.figures['as_of']}" + (f"; {left} more in table next_products" if left > 0 else ""))
+    for note in summary.notes:
+        console.print(f"  note: {note}")
+
+
 def print_releases(rows: Sequence[Mapping[str, Any]]) -> None:
     """Releases, newest first, the current one marked."""
     shown = [{**row, "current": "← current" if row["current"] else ""} for row in rows]

@@ -143,7 +143,8 @@ def export(
     lake.replace_where("lists", kept, {"list_id": name})
     lake.replace_where("list_suppressions", against, {"list_id": name, "stage": "export"})
     reasons = lake.read("customer_reasons") if lake.exists("customer_reasons") else None
-    sent = delivery.sheet(decided.filter("now"), reasons)
+    offers = lake.read("next_products") if lake.exists("next_products") else None
+    sent = delivery.sheet(decided.filter("now"), reasons, offers)
     write_frame(sent, out, bom=bom)
     summary = Summary("lists export", read=lake.versions(["lists", "customers"]), wrote={str(out): sent.height})
     summary.figures = {

@@ -40,18 +40,16 @@ def decide(judged: pl.DataFrame, day: date) -> pl.DataFrame:
     return judged.with_columns(now=free & ~pl.col("control_group"), state=state, exported_on=pl.lit(first))
 
 
-def sheet(rows: pl.DataFrame, reasons: pl.DataFrame | None) -> pl.DataFrame:
-    """What is handed over: one row a customer, best first, with up to three reasons in English and Chinese.
+def sheet(rows: pl.DataFrame, reasons: pl.DataFrame | None, offers: pl.DataFrame | None = None) -> pl.DataFrame:
+    """What is handed over: one row a customer, best first, with three reasons in English and Chinese and one offer.
 
     Args:
         rows: Rows of table lists, of one list.
         reasons: Table customer_reasons; those of the newest day up to the list's are taken.
+        offers: Table next_products, likewise; `best_offer` is the first new product.
     """
     out = rows.select(_COLUMNS)
-    told = None
-    if reasons is not None and rows.height:
-        told = reasons.filter(pl.col("as_of") <= rows["as_of"][0])
-        told = told.filter(pl.col("as_of") == pl.col("as_of").max())
+    told = _newest(reasons, rows)
     for rank in range(1, REASONS + 1):
         names = f"reason_{rank}_en", f"reason_{rank}_zh"
         if told is None:
@@ -61,4 +59,16 @@ def sheet(rows: pl.DataFrame, reasons: pl.DataFrame | None) -> pl.DataFrame:
                 "customer_id", pl.col("text_en").alias(names[0]), pl.col("text_zh").alias(names[1])
             )
             out = out.join(texts, on="customer_id", how="left", maintain_order="left")
-    return out.sort("rank")
+    offered = _newest(offers, rows)
+    if offered is None:
+        return out.with_columns(best_offer=pl.lit(None, dtype=pl.String)).sort("rank")
+    best = offered.filter(kind="new", rank=1).select("customer_id", best_offer="product_id")
+    return out.join(best, on="customer_id", how="left").sort("rank")
+
+
+def _newest(table: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame | None:
+    """What a table said on its newest day up to that of a list."""
+    if table is None or not rows.height:
+        return None
+    said = table.filter(pl.col("as_of") <= rows["as_of"][0])
+    return said.filter(pl.col("as_of") == pl.col("as_of").max())

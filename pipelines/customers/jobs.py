@@ -15,7 +15,17 @@ from features.customers import FEATURES, ledger
 from features.ledger import KEY, OPTIONAL
 from features.tables import TABLES
 from features.versions import every_version
-from pipelines.customers import audit, contract_jobs, figures, models, segment_backtest, segments
+from pipelines.accuracy import wide
+from pipelines.customers import (
+    audit,
+    contract_jobs,
+    figures,
+    models,
+    offer_backtest,
+    offer_jobs,
+    segment_backtest,
+    segments,
+)
 from pipelines.customers import backtest as judging
 from pipelines.customers import reasons as explaining
 from pipelines.customers.boosting import NAMES
@@ -83,8 +93,9 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     ):
         fitted, past = models.fit(book, last, settings, advance, before=before)
         grouped = segment_backtest.run(book, last, settings, fitted.segments)
-        headline |= segment_backtest.headline(grouped)
-        evaluation = pl.concat([judged.evaluation, grouped, groups])
+        offered = offer_jobs.judge(settings, lake, cuts=1)  # more of them take `purvey backtest customers`
+        headline |= segment_backtest.headline(grouped) | offer_backtest.headline(offered)
+        evaluation = pl.concat([judged.evaluation, grouped, groups, offered])
         run.log_data(lake, [name for name in _READ if lake.exists(name)])
         run.log_features(NAMES)
         run.log_metrics(headline)
@@ -239,13 +250,15 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
     if groups.height:
         tables["audit of protected columns"] = groups.pivot("metric", index=["slice"], values="value")
     grouped = segment_backtest.run(book, last, settings, segments.fit_at(book, last, settings))
+    offered = offer_jobs.judge(settings, lake, settings.customers.cuts)
     headline = figures.headline(judged.evaluation) | segment_backtest.headline(grouped)
+    headline |= offer_backtest.headline(offered)
     return Summary(
         "backtest customers",
         {"order_lines": lake.version("order_lines")},
         wrote,
         figures={name: round(value, 4) for name, value in headline.items()},
-        tables=tables,
+        tables=tables | ({"offers": wide(offered, offer_backtest.METRICS)} if offered.height else {}),
         changed=False,
     )
 
@@ -291,7 +304,7 @@ def _example(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _keep(lake: Lake, evaluation: pl.DataFrame) -> int:
     """Replace what the last training said of each capability; returns the number of rows."""
-    for capability in ("customers", "value", "segments"):
+    for capability in ("customers", "value", "segments", "offers"):
         rows = evaluation.filter(capability=capability).select(TABLES["evaluation"].schema.column_names())
         lake.replace_where("evaluation", rows, {"capability": capability})
     return evaluation.height

@@ -291,5 +291,5 @@ def test_a_beaten_version_waits_unless_the_champion_answers_another_question(
     assert "It is champion only because there is no other." in notes
     kept = trained.lake.read("evaluation")
     TABLES["evaluation"].schema.validate(kept)
-    assert set(kept["slice"]) == {"all", "active", "112_days"}
+    assert set(kept["slice"]) == {"all", "active", "new", "112_days"}
     assert kept.filter(capability="demand").equals(foreign)

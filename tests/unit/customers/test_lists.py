@@ -256,12 +256,15 @@ def test_files_carry_reasons_and_are_safe_to_open(filled, tmp_path):
     first = lake.read("lists").filter(~pl.col("control_group"))["customer_id"][0]
     reason = {"as_of": [AS_OF], "customer_id": [first], "rank": [1], "text_en": ["=1+1"], "text_zh": ["很久没下单"]}
     lake.append("customer_reasons", pl.DataFrame(reason))
+    offer = {"as_of": AS_OF, "customer_id": [first] * 3, "kind": ["again", "new", "new"], "rank": [1, 1, 2]}
+    lake.append("next_products", pl.DataFrame(offer | {"product_id": ["socks", "=lamp", "cup"]}))
     jobs.export(settings, lake, campaign="call", out=tmp_path / "l.csv", bom=True)
     text = (tmp_path / "l.csv").read_bytes()
     assert text.startswith(b"\xef\xbb\xbf")
     rows = pl.read_csv(tmp_path / "l.csv", infer_schema=False)
     assert rows.row(0, named=True)["reason_1_en"] == "'=1+1"
     assert rows.row(0, named=True)["reason_1_zh"] == "很久没下单"
+    assert rows["best_offer"].to_list() == ["'=lamp"] + [None] * (rows.height - 1)
     assert not rows["segment"].str.starts_with("=").any()
     jobs.export(settings, lake, campaign="call", out=tmp_path / "l.json")
     assert pl.read_json(tmp_path / "l.json")["customer_id"].to_list() == rows["customer_id"].to_list()
