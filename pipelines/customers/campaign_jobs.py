@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from features.tables import TABLES
-from pipelines.customers import campaigns, delivery, jobs, lists, outcomes, suppression
+from pipelines.customers import campaigns, delivery, jobs, lists, offer_jobs, outcomes, suppression
 from pipelines.errors import ConfigError, LakeError, NotEnoughDataError, OutputError
 from pipelines.files import FORMATS, write_frame
 from pipelines.lake import Lake
@@ -42,7 +42,7 @@ def build(
     Args:
         settings: The shop.
         lake: Its tables.
-        tracker: Its models: they give the reasons of whoever is listed; without them lists have none.
+        tracker: Its models: they give the reasons of whoever is listed; without them lists have none, and no offers.
         as_of: Use the newest scores up to this day.
         campaign: Only this one.
 
@@ -291,9 +291,10 @@ def _keep(lake: Lake, name: str, built: lists.Built) -> bool:
 
 
 def _explain(settings: Settings, lake: Lake, tracker: Tracker, day: date) -> bool:
-    """Find the reasons of all customers on lists of a day; whether any are new."""
+    """Find the reasons of all customers on lists of a day, and what to offer them; whether any are new."""
     listed = lake.read_or_empty("lists").filter(as_of=day)["customer_id"].unique().sort().to_list()
-    return bool(listed) and jobs.explain(settings, lake, tracker, listed, as_of=day).changed
+    offered = offer_jobs.offer_to_listed(settings, lake, listed, day)
+    return (bool(listed) and jobs.explain(settings, lake, tracker, listed, as_of=day).changed) or offered
 
 
 def _told(name: str, built: lists.Built) -> dict[str, object]:

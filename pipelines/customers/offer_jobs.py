@@ -53,17 +53,25 @@ def offer(
     model = fit(baskets(bought, last))
     chosen = list(customers) if customers else _chosen(model, lake, last, top)
     found = model.table(chosen, products)
-    others = lake.read_or_empty(_TABLE).filter(pl.col("as_of") == last, ~pl.col("customer_id").is_in(chosen))
-    kept = pl.concat([others.select(found.columns), found]).sort("customer_id", "kind", "rank")
-    written = lake.replace_where(_TABLE, kept, {"as_of": last})
+    changed = _keep(lake, found, chosen, last)
     return Summary(
         "offers",
         read={"order_lines": lake.version("order_lines")},
         wrote={_TABLE: found.height},
         figures={"as_of": last.isoformat(), "customers": len(set(chosen))},
         tables={"offers": found},
-        changed=bool(written.changed),
+        changed=changed,
     )
+
+
+def offer_to_listed(settings: Settings, lake: Lake, listed: Sequence[str], day: date) -> bool:
+    """Offers for customers on the lists of a day, as far as they have a history of orders; whether any are new."""
+    if not listed or settings.customers.kind == "contractual":
+        return False
+    bought, _ = read(settings, lake, day)
+    model = fit(baskets(bought, day))
+    known = sorted(set(listed) & set(model.baskets.customers))
+    return _keep(lake, model.table(known, PRODUCTS), known, day)
 
 
 def judge(settings: Settings, lake: Lake, cuts: int) -> pl.DataFrame:
@@ -96,6 +104,13 @@ def read(settings: Settings, lake: Lake, as_of: date | None = None) -> tuple[pl.
             remedy=f"ingest newer orders, or name a day up to {last} with --as-of",
         )
     return bought, as_of or last
+
+
+def _keep(lake: Lake, found: pl.DataFrame, chosen: Sequence[str], day: date) -> bool:
+    """Replace what was said of these customers on the day; whether anything is different from before."""
+    others = lake.read_or_empty(_TABLE).filter(pl.col("as_of") == day, ~pl.col("customer_id").is_in(list(chosen)))
+    kept = pl.concat([others.select(found.columns), found]).sort("customer_id", "kind", "rank")
+    return bool(lake.replace_where(_TABLE, kept, {"as_of": day}).changed)
 
 
 def _chosen(model: OffersModel, lake: Lake, last: date, top: int | None) -> list[str]:

@@ -275,6 +275,9 @@ def test_the_job_keeps_one_word_a_customer_and_day(tmp_path, capsys: pytest.Capt
     )
     best = pl.DataFrame({"as_of": [CUT] * 2, "customer_id": ["c5", "c8"], "value": [9.0, 7.0]})
     lake.append("customer_scores", best)
+    assert offer_jobs.offer_to_listed(settings, lake, ["c3", "never ordered"], CUT)
+    assert lake.read("next_products").sort("customer_id", "kind", "rank").equals(everyone)
+    assert not offer_jobs.offer_to_listed(settings, lake, ["c3"], CUT)
     chosen = offer_jobs.offer(settings, lake, top=1, as_of=CUT)
     assert chosen.tables["offers"]["customer_id"].unique().to_list() == ["c5"]
     print_offers(chosen)
