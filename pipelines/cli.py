@@ -179,10 +179,12 @@ def explain(
 
 @app.command()
 def backtest(
-    out: Out,
     what: Annotated[str, typer.Argument(help="demand or customers")] = "demand",
     config: Config = HERE,
     sample: Sample = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The Parquet file of predictions; customers may do without.")
+    ] = None,
     origins: Annotated[int | None, typer.Option("--origins", min=1, help="How many cutoffs.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -195,6 +197,8 @@ def backtest(
     else:
         from pipelines.demand import jobs as demand_jobs
 
+        if out is None:
+            raise typer.BadParameter("demand needs a file: --out F.parquet")
         _print(demand_jobs.backtest(shop.settings, shop.lake, origins=origins, out=out), as_json)
 
 

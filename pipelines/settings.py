@@ -180,15 +180,15 @@ class Campaign(Section):
     channel: Channel
     opt_in: bool | None = None
     response_rate: Probability
-    cost_per_contact: float = Field(ge=0)
-    offer_cost: float = Field(default=0.0, ge=0)
+    cost_per_contact: float = Field(ge=0, allow_inf_nan=False)
+    offer_cost: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     margin_rate: Share | None = None
     budget: float | None = Field(default=None, gt=0)
     capacity: int | None = Field(default=None, ge=1)
     holdout: float = Field(default=0.1, gt=0, le=0.5)
-    cool_off_days: int = Field(default=30, ge=0)
-    expires_days: int = Field(default=28, ge=1)
-    measure_days: int = Field(default=28, ge=1)
+    cool_off_days: int = Field(default=30, ge=0, le=3_650)
+    expires_days: int = Field(default=28, ge=1, le=3_650)
+    measure_days: int = Field(default=28, ge=1, le=3_650)
     owner: str | None = None
 
     @property
@@ -203,8 +203,8 @@ class Customers(Section):
     enabled: bool = True
     kind: Literal["transactional", "contractual"] = "transactional"
     period_days: int = Field(default=7, ge=1)
-    churn_horizon_days: int = Field(default=91, ge=1)
-    value_horizon_days: int = Field(default=365, ge=1)
+    churn_horizon_days: int = Field(default=91, ge=1, le=3_650)
+    value_horizon_days: int = Field(default=365, ge=1, le=36_500)
     value: Literal["revenue", "margin"] = "revenue"
     margin_rate: Share = 0.3
     discount_rate_a_year: float = Field(default=0.0, ge=0)

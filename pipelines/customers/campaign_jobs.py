@@ -77,7 +77,7 @@ def build(
         rows.append(_told(name, built))
         if built.rows.height and built.rows["response_basis"][0] == outcomes.ASSUMED:
             notes.append(_NOT_CAUSAL.format(name, outcomes.ENOUGH_LISTS, outcomes.ENOUGH_CONTROLS))
-    if tracker is not None:
+    if tracker is not None and settings.customers.kind == "transactional":  # reasons are told from orders
         changed |= _explain(settings, lake, tracker, day)
     summary = Summary("lists build", read=lake.versions(["customer_scores", "customers"]), changed=changed)
     summary.wrote = {"lists": sum(int(str(row["customers"])) for row in rows)}

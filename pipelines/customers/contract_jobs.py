@@ -15,7 +15,7 @@ from pipelines.customers.backtest import MEAN
 from pipelines.customers.models import contract_champion
 from pipelines.customers.promotion import promote
 from pipelines.customers.usability import assess, notes
-from pipelines.errors import NotEnoughDataError
+from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
 from pipelines.settings import Settings
@@ -30,7 +30,7 @@ EXAMPLE_ROWS = 1_000
 
 def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     """Judge the model out of fold, fit it on all contracts whose outcome is known, register and promote it."""
-    table = read(lake)
+    table = read(settings, lake)
     known = contracts.cases(table, settings)
     judged = contracts.out_of_fold(known, table, settings)
     headline = figures.headline(judged.evaluation)
@@ -64,7 +64,7 @@ def train(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
 
 def score(settings: Settings, lake: Lake, tracker: Tracker, *, as_of: date | None = None) -> Summary:
     """Score every contract with the champion; what was said of the same day before goes."""
-    table = read(lake)
+    table = read(settings, lake)
     model, version = contract_champion(tracker, settings)
     day = as_of or _day(table, lake)
     scores = contracts.score(table, model, day, settings, version)
@@ -81,7 +81,7 @@ def score(settings: Settings, lake: Lake, tracker: Tracker, *, as_of: date | Non
 
 def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) -> Summary:
     """Fit for the occasion, score every contract, and write one file; nothing else is kept."""
-    table = read(lake)
+    table = read(settings, lake)
     known = contracts.cases(table, settings)
     day = as_of or _day(table, lake)
     scores = contracts.score(table, contracts.fit(known, settings), day, settings, UNREGISTERED)
@@ -91,7 +91,7 @@ def customers(settings: Settings, lake: Lake, *, as_of: date | None, out: Path) 
 
 def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summary:
     """Judge the model out of fold; the predictions behind the figures go to a file if one is named."""
-    table = read(lake)
+    table = read(settings, lake)
     known = contracts.cases(table, settings)
     judged = contracts.out_of_fold(known, table, settings)
     wrote = {}
@@ -115,10 +115,11 @@ def backtest(settings: Settings, lake: Lake, *, out: Path | None = None) -> Summ
     )
 
 
-def read(lake: Lake) -> pl.DataFrame:
+def read(settings: Settings, lake: Lake) -> pl.DataFrame:
     """Table contracts, with `churned` also where the shop has no such column.
 
     Raises:
+        ConfigError: The column of the fee is not among its columns.
         NotEnoughDataError: It has not been taken in yet.
     """
     if not lake.exists("contracts"):
@@ -128,6 +129,14 @@ def read(lake: Lake) -> pl.DataFrame:
             remedy="bring a source of table contracts and run `purvey ingest`",
         )
     table = lake.read("contracts")
+    fee = settings.customers.fee_column
+    if fee is not None and fee not in table.columns:
+        raise ConfigError(
+            f"The contracts have no column {fee!r}, which should hold the fee a month.",
+            file=settings.file,
+            rule="customers.fee_column",
+            remedy=f"one of {', '.join(sorted(table.columns))}",
+        )
     return table if "churned" in table.columns else table.with_columns(churned=pl.lit(None, dtype=pl.Boolean))
 
 

@@ -85,6 +85,12 @@ def cases(contracts: pl.DataFrame, settings: Settings) -> Cases:
         "source if it is recorded only when a contract ends."
         for name, value in found.items()
     ]
+    absent = sorted(set(settings.customers.protected) - set(contracts.columns))
+    if absent:
+        notes.append(
+            f"customers.protected names {', '.join(absent)}, which no contract has: nothing is kept out by that. "
+            "Name columns as they are in the table contracts."
+        )
     return Cases(rows, churned, encoder, notes)
 
 

@@ -27,8 +27,10 @@ def fold_of(rows: pl.DataFrame, churned: Floats, *, folds: int, seed: int) -> ND
         (True, 3)
     """
     own = [name for name in rows.columns if name != "customer_id"]
-    places = rows.select(own).with_columns(place=pl.int_range(pl.len()), churned=pl.Series(churned))
-    groups = places.group_by(own, maintain_order=True).agg("place", pl.col("churned").max())
+    # attributes may have any name, so ours must not stand beside theirs
+    alike = rows.select(pl.col(name).alias(f"attribute_{place}") for place, name in enumerate(own))
+    places = alike.with_columns(place=pl.int_range(pl.len()), churned=pl.Series(churned))
+    groups = places.group_by(alike.columns, maintain_order=True).agg("place", pl.col("churned").max())
     order = np.random.default_rng(seed).permutation(groups.height)
     groups = groups.select("place", "churned")[order].with_columns(
         fold=(pl.int_range(pl.len()).over("churned") + pl.col("churned").cast(pl.Int64) * (folds // 2)) % folds

@@ -190,10 +190,17 @@ def explain(
         as_of: The day at whose end customers are looked at; the last day with orders unless said.
 
     Raises:
-        ConfigError: A customer has not ordered by then.
+        ConfigError: A customer has not ordered by then, or customers have contracts.
         NotEnoughDataError: There is no customer by then.
         TrackingError: The models have not been trained yet, or for other settings.
     """
+    if settings.customers.kind == "contractual":
+        raise ConfigError(
+            "Reasons are told of customers who order; those of this shop have contracts.",
+            file=settings.file,
+            rule="customers.kind: transactional",
+            remedy="what the model goes by in general is the table importances of the run in MLflow",
+        )
     book, last = _book(settings, lake)
     if as_of is not None and as_of != last:
         book, last = _book(settings, lake, as_of)

@@ -26,7 +26,7 @@ def score_customers(
     scores = (
         rows.select("customer_id", "days_since_last_order", "orders", "spend")
         .join(leaving.predict(rows), on="customer_id")
-        .join(models.value.predict(rows), on="customer_id")
+        .join(models.value.seen_from(as_of).predict(rows), on="customer_id")
         .join(models.segments.predict(rows), on="customer_id")
     )
     active = pl.col("days_since_last_order") <= models.segments.active_days

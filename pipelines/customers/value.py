@@ -8,7 +8,7 @@ expectation turned out to be worth, relative to it: its 10th and 90th percentile
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +92,10 @@ class ValueModel:
             next_order_from_days=self._wait_days(rows, INTERVAL[0], living=True),
             next_order_to_days=self._wait_days(rows, INTERVAL[1], living=True),
         )
+
+    def seen_from(self, day: date) -> ValueModel:
+        """The same model for the customers of a snapshot of another day: the season that lies ahead is another."""
+        return replace(self, expectation=replace(self.expectation, as_of=day))
 
     def expected_revenue(self, rows: pl.DataFrame) -> Floats:
         """MBG/NBD × Gamma-Gamma over the horizon: discounted expected purchase days times their expected value."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import polars as pl
@@ -12,12 +13,13 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from features.tables import TABLES
-from pipelines.customers import contracts, metrics, subscription
+from pipelines.customers import contract_jobs, contracts, jobs, metrics, subscription
 from pipelines.customers.attributes import Encoder, describe
 from pipelines.customers.folds import fold_of
 from pipelines.customers.logistic import fit_logistic
 from pipelines.customers.subscription import ContractChurnModel
-from pipelines.errors import NotEnoughDataError
+from pipelines.errors import ConfigError, NotEnoughDataError
+from pipelines.lake import Lake
 from pipelines.settings import Customers, Settings, Source
 from tests.made_contracts import made_contracts, with_truth
 
@@ -203,3 +205,30 @@ def test_too_few_outcomes_are_said() -> None:
     for rows in (few, table.with_columns(churned=pl.lit(None, dtype=pl.Boolean))):
         with pytest.raises(NotEnoughDataError, match="too few to learn from"):
             contracts.cases(rows, shop())
+
+
+def test_attributes_may_have_any_name() -> None:
+    table = made_contracts(200).rename({"months": "place", "monthly_fee": "fold"})
+    known = contracts.cases(table, shop())
+    own = fold_of(known.rows, known.churned, folds=3, seed=0)
+    plain = known.rows.rename({"place": "months", "fold": "monthly_fee"})
+    np.testing.assert_array_equal(own, fold_of(plain, known.churned, folds=3, seed=0))
+
+
+def test_a_protected_name_that_no_contract_has_is_said() -> None:
+    assert contracts.cases(made_contracts(200), shop(protected=["age_group"])).notes == []
+    (note,) = contracts.cases(made_contracts(200), shop(protected=["Age_Group"])).notes
+    assert "Age_Group" in note
+
+
+def test_a_fee_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    lake.append("contracts", made_contracts(20))
+    assert contract_jobs.read(shop(fee_column="monthly_fee"), lake).height == 20
+    with pytest.raises(ConfigError, match="montly_fee"):
+        contract_jobs.read(shop(fee_column="montly_fee"), lake)
+
+
+def test_reasons_of_contracts_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="contracts"):
+        jobs.explain(shop(), Lake(str(tmp_path)), MagicMock())

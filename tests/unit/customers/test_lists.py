@@ -362,3 +362,12 @@ def test_what_is_known_later_does_not_move_an_earlier_list(filled, tmp_path):
     )
     assert not jobs.build(settings, lake, as_of=EARLIER).changed
     assert frame_digest(lake.read("lists")) == before
+
+
+@pytest.mark.parametrize("term", ["cool_off_days", "expires_days", "measure_days", "cost_per_contact", "offer_cost"])
+def test_terms_beyond_any_calendar_or_purse_are_refused(term: str) -> None:
+    terms: dict[str, Any] = {"name": "call", "action": "Call", "channel": "phone", "response_rate": 0.1}
+    terms |= {"cost_per_contact": 2.0}
+    absurd = float("inf") if "cost" in term else 99_999_999
+    with pytest.raises(ValueError, match=term):
+        Campaign(**(terms | {term: absurd}))
