@@ -59,7 +59,7 @@ def build(
     changed, notes, rows, reasons = measured.changed, list[str](), list[dict[str, object]](), list[pl.DataFrame]()
     for one in chosen:
         name = campaigns.list_id(one, day)
-        if known.filter(pl.col("list_id") == name, pl.col("state") != "built").height:
+        if known.filter(pl.col("list_id") == name, pl.col("state") == "exported").height:
             notes.append(f"{name} was exported before and stays as it was.")
             continue
         contacts = suppression.contacted(known, posted, timezone=settings.timezone, besides=name)

@@ -20,7 +20,7 @@ def decide(judged: pl.DataFrame, day: date) -> pl.DataFrame:
 
     Args:
         judged: Table lists with `reason` (`suppression.judge`).
-        day: The day of the export; a list keeps the day of its first.
+        day: The day of the export; whoever was handed over before keeps the day of that.
 
     Returns:
         The rows, with `now`: whether they belong into the file. Who was exported or held out before stays so,
@@ -36,8 +36,9 @@ def decide(judged: pl.DataFrame, day: date) -> pl.DataFrame:
         .then(pl.lit("held_out"))
         .otherwise(pl.lit("exported"))
     )
-    first = judged["exported_on"].min() or day
-    return judged.with_columns(now=free & ~pl.col("control_group"), state=state, exported_on=pl.lit(first))
+    handed_over = state.is_in(["exported", "held_out"])
+    on = pl.when(handed_over).then(pl.col("exported_on").fill_null(pl.lit(day)))
+    return judged.with_columns(now=free & ~pl.col("control_group"), state=state, exported_on=on)
 
 
 def sheet(rows: pl.DataFrame, reasons: pl.DataFrame | None, offers: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -207,8 +207,8 @@ def explain(
     champions, version = models.champions(tracker, settings)
     leaving = champions.churn
     past = Past(book, last, horizon_days=leaving.horizon_days, period_days=leaving.expectation.period_days)
-    said = explaining.chances(past, leaving, settings, customers, top=top)
-    found = explaining.explain(past, champions, said["customer_id"].to_list(), settings, version)
+    said = explaining.chances(past, leaving, customers, active_days=champions.segments.active_days, top=top)
+    found = explaining.explain(past, champions, said["customer_id"].to_list(), version)
     table = "customer_reasons"
     others = lake.read_or_empty(table).filter(as_of=last, model_version=version)
     others = others.join(said, on="customer_id", how="anti")

@@ -38,8 +38,8 @@ def score_customers(
             status=pl.when(active).then(pl.lit("active")).otherwise(pl.lit("lapsed")),
             churn_band=pl.when(active).then(band).otherwise(pl.lit("lapsed")),
             next_order_on=pl.lit(as_of) + pl.duration(days="next_order_in_days"),
-            next_order_from=pl.lit(as_of) + pl.duration(days="next_order_from_days"),
-            next_order_to=pl.lit(as_of) + pl.duration(days="next_order_to_days"),
+            next_order_from=pl.when(active).then(pl.lit(as_of) + pl.duration(days="next_order_from_days")),
+            next_order_to=pl.when(active).then(pl.lit(as_of) + pl.duration(days="next_order_to_days")),
             previous_segment=pl.lit(None, dtype=pl.String),
             model_version=pl.lit(version),
         )

@@ -18,23 +18,19 @@ from numpy.typing import NDArray
 
 from features.tables import TABLES
 from pipelines.customers import boosting
-from pipelines.customers.activity import active_days
 from pipelines.customers.calibration import log_odds
 from pipelines.customers.churn import TREES_SHARE, ChurnModel
 from pipelines.customers.models import Models
 from pipelines.customers.moments import Past, with_btyd
 from pipelines.customers.wording import FAMILIES, WORDINGS, sentences
 from pipelines.errors import ConfigError
-from pipelines.settings import Settings
 
 Floats = NDArray[np.float64]
 REASONS = 3  # a customer
 _NOTHING = 1e-9  # log-odds: what moves less is no reason
 
 
-def explain(
-    past: Past, models: Models, customer_ids: Sequence[str], settings: Settings, version: str = ""
-) -> pl.DataFrame:
+def explain(past: Past, models: Models, customer_ids: Sequence[str], version: str = "") -> pl.DataFrame:
     """The reasons of some customers at the end of the day `past.cut`.
 
     TreeSHAP costs some hundred times what a score does: this is for customers on a list or asked for.
@@ -43,7 +39,6 @@ def explain(
         past: What was known by the day.
         models: The models, of which churn is explained.
         customer_ids: Whom.
-        settings: The shop's settings; they say who is active, the peers of everyone.
         version: Names and versions of the models in words.
 
     Returns:
@@ -54,7 +49,7 @@ def explain(
         ConfigError: One has not ordered by then.
     """
     rows = past.moment(past.cut).rows
-    active, named = _active(rows, past, settings), _named(rows, customer_ids, past)
+    active, named = _active(rows, models.segments.active_days), _named(rows, customer_ids, past)
     model = _anchored(models.churn, past)
     peers = with_btyd(active if active.height else rows, model.expectation, model.horizon_days)
     chosen = with_btyd(named, model.expectation, model.horizon_days)
@@ -80,16 +75,14 @@ def explain(
     return reasons.hstack(texts).select(TABLES["customer_reasons"].schema.column_names())
 
 
-def chances(
-    past: Past, model: ChurnModel, settings: Settings, customer_ids: Sequence[str], *, top: int
-) -> pl.DataFrame:
+def chances(past: Past, model: ChurnModel, customer_ids: Sequence[str], *, active_days: int, top: int) -> pl.DataFrame:
     """customer_id and churn_probability of those named, else of the active customers likeliest to leave; these first.
 
     Raises:
         ConfigError: One of those named has not ordered by the day `past.cut`.
     """
     rows = past.moment(past.cut).rows
-    rows = _named(rows, customer_ids, past) if customer_ids else _active(rows, past, settings)
+    rows = _named(rows, customer_ids, past) if customer_ids else _active(rows, active_days)
     said = _anchored(model, past).predict(rows).select("customer_id", "churn_probability")
     said = said.sort("churn_probability", "customer_id", descending=[True, False])
     return said if customer_ids else said.head(top)
@@ -161,5 +154,5 @@ def _anchored(model: ChurnModel, past: Past) -> ChurnModel:
     return model if model.expectation.as_of == past.cut else model.anchored(past)
 
 
-def _active(rows: pl.DataFrame, past: Past, settings: Settings) -> pl.DataFrame:
-    return rows.filter(pl.col("days_since_last_order") <= active_days(past.ledger, past.cut, settings.customers))
+def _active(rows: pl.DataFrame, active_days: int) -> pl.DataFrame:
+    return rows.filter(pl.col("days_since_last_order") <= active_days)

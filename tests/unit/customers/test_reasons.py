@@ -12,7 +12,7 @@ from scipy.special import logit
 
 from features.customers import FEATURES, ledger
 from features.tables import TABLES
-from pipelines.customers import churn
+from pipelines.customers import churn, segments
 from pipelines.customers.boosting import NAMES
 from pipelines.customers.churn import TREES_SHARE
 from pipelines.customers.models import Models
@@ -51,7 +51,8 @@ def past_of(lines: pl.DataFrame, said: pl.DataFrame) -> Past:
 
 @pytest.fixture(scope="module")
 def models(past: Past) -> Models:
-    return Models(churn.fit(past, trees=30, seed=1, threads=1), None, None)  # type: ignore[arg-type]
+    leaving = churn.fit(past, trees=30, seed=1, threads=1)
+    return Models(leaving, None, segments.fit_at(past.ledger, CUT, SETTINGS))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_shares_add_up_to_the_log_odds_of_the_model(past: Past, models: Models) 
 
 
 def test_reasons_are_the_families_that_move_most(past: Past, models: Models, everyone: list[str]) -> None:
-    found = explain(past, models, everyone, SETTINGS, "churn 1")
+    found = explain(past, models, everyone, "churn 1")
     TABLES["customer_reasons"].schema.validate(found)
     assert found["customer_id"].n_unique() == len(everyone)
     rows = past.moment(CUT).rows
@@ -107,10 +108,10 @@ def test_reasons_are_the_families_that_move_most(past: Past, models: Models, eve
 
 
 def test_a_customer_alone_is_explained_as_among_others(past: Past, models: Models, everyone: list[str]) -> None:
-    together = explain(past, models, everyone[::-1], SETTINGS)
+    together = explain(past, models, everyone[::-1])
     for customer in everyone[::97]:
-        assert explain(past, models, [customer], SETTINGS).equals(together.filter(customer_id=customer))
-    assert explain(past, models, [], SETTINGS).schema == together.schema
+        assert explain(past, models, [customer]).equals(together.filter(customer_id=customer))
+    assert explain(past, models, []).schema == together.schema
 
 
 def test_nothing_later_changes_a_reason(
@@ -120,14 +121,12 @@ def test_nothing_later_changes_a_reason(
     noise = shop_lines.with_columns(unit_price=pl.when(later).then(pl.lit(1e5)).otherwise("unit_price"))
     said = feedback(shop_lines).filter(pl.col("at").dt.date() <= CUT)
     for lines in (shop_lines.filter(~later), noise):
-        assert explain(past_of(lines, said), models, everyone, SETTINGS).equals(
-            explain(past, models, everyone, SETTINGS)
-        )
+        assert explain(past_of(lines, said), models, everyone).equals(explain(past, models, everyone))
 
 
 def test_without_trees_the_expectation_is_the_reason(past: Past, models: Models, everyone: list[str]) -> None:
     alone = replace(models, churn=replace(models.churn, booster=None))
-    found = explain(past, alone, everyone, SETTINGS)
+    found = explain(past, alone, everyone)
     assert found["family"].unique().to_list() == ["expectation"]
     assert found["customer_id"].to_list() == everyone
     rows = past.moment(CUT).rows
@@ -137,7 +136,7 @@ def test_without_trees_the_expectation_is_the_reason(past: Past, models: Models,
 
 
 def test_words_say_what_the_figures_say_and_claim_no_cause(past: Past, models: Models, everyone: list[str]) -> None:
-    found = explain(past, models, everyone, SETTINGS)
+    found = explain(past, models, everyone)
     for reason in found.to_dicts():
         higher = reason["impact"] > 0
         assert reason["text_en"].endswith(f"associated with a {'higher' if higher else 'lower'} risk of leaving")
@@ -156,19 +155,19 @@ def test_amounts_are_shown_as_closely_as_they_deserve() -> None:
 
 
 def test_those_likeliest_to_leave_are_chosen_among_active_customers(past: Past, models: Models) -> None:
-    top = chances(past, models.churn, SETTINGS, (), top=5)
+    top = chances(past, models.churn, (), active_days=models.segments.active_days, top=5)
     said = models.churn.predict(past.moment(CUT).rows)
     active = past.moment(CUT).rows.filter(pl.col("days_since_last_order") <= 120)["customer_id"]
     best = said.filter(pl.col("customer_id").is_in(active.to_list())).sort("churn_probability", descending=True)
     assert top["churn_probability"].to_list() == best["churn_probability"].head(5).to_list()
-    named = chances(past, models.churn, SETTINGS, said["customer_id"].to_list(), top=1)
+    named = chances(past, models.churn, said["customer_id"].to_list(), active_days=120, top=1)
     assert sorted(named.rows()) == sorted(said.select("customer_id", "churn_probability").rows())
 
 
 def test_nobody_is_explained_who_has_not_ordered(past: Past, models: Models) -> None:
     for ask in (
-        lambda: explain(past, models, ["ghost"], SETTINGS),
-        lambda: chances(past, models.churn, SETTINGS, ["ghost"], top=5),
+        lambda: explain(past, models, ["ghost"]),
+        lambda: chances(past, models.churn, ["ghost"], active_days=models.segments.active_days, top=5),
     ):
         with pytest.raises(ConfigError, match="No customer 'ghost' has ordered by 2023-03-01"):
             ask()
