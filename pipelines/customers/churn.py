@@ -1,8 +1,8 @@
 """The probability that a customer places no order within the horizon.
 
 LightGBM says who, BTYD and the season say how many. The trees learn, over several past moments, how each customer
-differs from what MBG/NBD expects at the level that came true in that moment's window, so no season teaches them a
-level. At the cut, log-odds of MBG/NBD plus a share of what the trees add are shifted as a whole until their mean is
+differs from what BTYD expects at the level that came true in that moment's window, so no season teaches them a
+level. At the cut, log-odds of BTYD plus a share of what the trees add are shifted as a whole until their mean is
 the level expected now (`anchor`).
 """
 
@@ -34,10 +34,10 @@ TREES_SHARE = 0.7  # of the trees' correction that is believed; the rest stays w
 
 @dataclass(frozen=True)
 class ChurnModel:
-    """MBG/NBD, trees on top, and the shift to the level expected.
+    """BTYD, trees on top, and the shift to the level expected.
 
     Attributes:
-        expectation: MBG/NBD as fitted, at the day whose customers set the shift.
+        expectation: Buy-till-you-die as fitted, at the day whose customers set the shift.
         booster: The trees, or None where no label window was complete.
         horizon_days: Length of the window without an order.
         shift: Added to all log-odds.

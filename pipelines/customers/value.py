@@ -1,8 +1,8 @@
 """What a customer is expected to spend (or bring in margin) within the value horizon, with an interval.
 
-Two views are combined. MBG/NBD × Gamma-Gamma gives the level and extends to any horizon; LightGBM (Tweedie), taught at
+Two views are combined. BTYD × Gamma-Gamma gives the level and extends to any horizon; LightGBM (Tweedie), taught at
 the longest horizon that past windows complete, ranks better but drifts in level. The served value is their geometric
-mean, rescaled so that its total is that of MBG/NBD × Gamma-Gamma. The interval is what past customers with a similar
+mean, rescaled so that its total is that of BTYD × Gamma-Gamma. The interval is what past customers with a similar
 expectation turned out to be worth, relative to it: its 10th and 90th percentile.
 """
 
@@ -39,10 +39,10 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True)
 class ValueModel:
-    """MBG/NBD × Gamma-Gamma, trees that rank, and how far past customers ended from their expectation.
+    """BTYD × Gamma-Gamma, trees that rank, and how far past customers ended from their expectation.
 
     Attributes:
-        expectation: MBG/NBD as fitted at the cut.
+        expectation: Buy-till-you-die as fitted at the cut.
         spending: Gamma-Gamma of net spend a purchase day.
         worth: Runs with the season of what a purchase day is worth.
         booster: The trees, or None where no window was complete.
@@ -98,7 +98,7 @@ class ValueModel:
         return replace(self, expectation=replace(self.expectation, as_of=day))
 
     def expected_revenue(self, rows: pl.DataFrame) -> Floats:
-        """MBG/NBD × Gamma-Gamma over the horizon: discounted expected purchase days times their expected value."""
+        """BTYD × Gamma-Gamma over the horizon: discounted expected purchase days times their expected value."""
         ends = np.linspace(0, self.horizon_days, SLICES + 1)
         reached = np.array([self.expectation.orders(rows, end) for end in ends])
         worth = self.worth.between(self.expectation.as_of, ends[:-1], ends[1:]) / np.diff(ends)
