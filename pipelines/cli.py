@@ -272,13 +272,19 @@ def replenish(
     out: Annotated[Path | None, typer.Option("--out", help="Write this file and nothing else.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Propose orders from the forecasts, the stock and the supply terms."""
+    """Propose orders from the forecasts, the stock and the supply terms.
+
+    With --as-of and --out a model is fitted for the occasion where the lake holds no forecasts for that very period.
+    """
+    from pipelines import rounds
     from pipelines.supply import jobs
     from pipelines.workflow import locked
 
-    shop = _shop(config, sample, as_json)
-    if out is not None:
-        summary = jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of), out=out)
+    shop, day = _shop(config, sample, as_json), _date(as_of)
+    if out is not None and day is not None:
+        summary = rounds.play(shop.settings, shop.lake, as_of=day, out=out)
+    elif out is not None:
+        summary = jobs.replenish(shop.settings, shop.lake, out=out)
     else:
         with locked(shop.settings):
             shop.lake.migrate()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
+import math
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 
@@ -23,7 +24,23 @@ from pipelines.supply.replenishment import PROPOSED, Proposal, Situation, replen
 _TOP_LINES = 10
 
 
-def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out: str | Path | None = None) -> Summary:
+@dataclass(frozen=True)
+class Issue:
+    """Forecasts issued on one day, as tables."""
+
+    forecasts: pl.DataFrame
+    lead_time_demand: pl.DataFrame
+    path_ranks: pl.DataFrame
+
+
+def replenish(
+    settings: Settings,
+    lake: Lake,
+    *,
+    as_of: date | None = None,
+    out: str | Path | None = None,
+    issue: Issue | None = None,
+) -> Summary:
     """Propose what to order at the opening of a day.
 
     Uses the newest forecasts issued on or before that day. Without `out` the lines replace those proposed for the same
@@ -35,12 +52,14 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         lake: Its tables.
         as_of: The day; default: the day the newest forecasts were issued.
         out: A parquet file.
+        issue: Forecasts to decide from; by default the newest of the lake.
 
     Raises:
         NotEnoughDataError: There are no forecasts that old, or no stock to replenish.
     """
     grid = Grid(settings.demand.frequency, date(1970, 1, 1))
-    forecasts, lead_time_demand, path_ranks = _newest_issue(lake, as_of)
+    issue = issue or _newest_issue(lake, as_of)
+    forecasts = issue.forecasts
     day: date = as_of or forecasts["issued_on"].item(0)
     made_up = not settings.has("stock") and settings.supply.illustrative is not None
     summary = Summary(job="replenish")
@@ -55,12 +74,12 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
     situation = Situation(
         as_of=day,
         forecasts=forecasts,
-        lead_time_demand=lead_time_demand,
+        lead_time_demand=issue.lead_time_demand,
         stock=stock,
         open_supply=open_supply,
         supply_terms=terms,
         prices=selling_prices(settings, lake, day),
-        path_ranks=path_ranks,
+        path_ranks=issue.path_ranks,
     )
     proposal = replenishment(
         situation,
@@ -116,7 +135,18 @@ def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
     return lines.select(orders.columns).collect()
 
 
-def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def issue_for(lake: Lake, as_of: date, days_a_period: float) -> Issue | None:
+    """The lake's newest issue, if it was issued for the very period that holds the day."""
+    if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
+        return None
+    sums = lake.scan("lead_time_demand").filter(pl.col("issued_on") <= as_of)
+    newest = sums.select(pl.col("issued_on").max()).collect().item()
+    if newest is None or (as_of - newest).days >= math.floor(days_a_period):
+        return None
+    return _newest_issue(lake, as_of)
+
+
+def _newest_issue(lake: Lake, as_of: date | None) -> Issue:
     """Forecasts, demand over lead times and joint ranks of the newest issue; of the last there may be none."""
     remedy = "`purvey run`, or `purvey train demand` and `purvey score demand`, first"
     if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
@@ -127,13 +157,14 @@ def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.Data
     newest = sums.select(pl.col("issued_on").max()).collect().item()
     if newest is None:
         raise NotEnoughDataError(f"No forecasts were issued on or before {as_of}.", file=lake.url, remedy=remedy)
-    forecasts, lead_time_demand, path_ranks = (
-        (lake.scan(name) if lake.exists(name) else TABLES[name].schema.create_empty().lazy())
-        .filter(pl.col("issued_on") == newest)
-        .collect()
-        for name in _ISSUED
+    return Issue(
+        *(
+            (lake.scan(name) if lake.exists(name) else TABLES[name].schema.create_empty().lazy())
+            .filter(pl.col("issued_on") == newest)
+            .collect()
+            for name in _ISSUED
+        )
     )
-    return forecasts, lead_time_demand, path_ranks
 
 
 def _snapshots(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
