@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from features.calendar import Grid
-from pipelines.demand import jobs as demand_jobs
+from pipelines.demand.occasion import issue as issue_demand
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary
@@ -38,7 +38,7 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
     issue = supply_jobs.issue_for(lake, as_of, days_a_period)
     if issue is None:
         horizon = _horizon(settings, lake, days_a_period)
-        issue = supply_jobs.Issue(**demand_jobs.issue(settings, lake, opening=as_of, horizon=horizon))
+        issue = supply_jobs.Issue(**issue_demand(settings, lake, opening=as_of, horizon=horizon))
     return supply_jobs.replenish(settings, lake, as_of=as_of, out=out, issue=issue)
 
 
