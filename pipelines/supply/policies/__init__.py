@@ -1,0 +1,12 @@
+"""Policies that are known: what replenishment is measured against, and what a user may choose by name.
+
+Exact answers of the textbooks, one idea a module:
+
+- `lot_sizing`: known demand, fixed ordering cost: EOQ and its kin, Wagner–Whitin, joint replenishment
+- `newsvendor`: one uncertain period, base stock
+- `reorder_point`: (r, Q) under continuous review
+- `order_up_to`, `finite_horizon`: (s, S) under periodic review
+- `echelons`, `guaranteed_service`: several stages
+- `disruptions`: supply that fails
+- `lost_sales`: the exact optimum where unmet demand is lost
+"""
