@@ -37,12 +37,12 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
     days_a_period = Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period
     issue = supply_jobs.issue_for(lake, as_of, days_a_period)
     if issue is None:
-        horizon = _horizon(settings, lake, days_a_period)
+        horizon = horizon_of(settings, lake, days_a_period)
         issue = supply_jobs.Issue(**issue_demand(settings, lake, opening=as_of, horizon=horizon))
     return supply_jobs.replenish(settings, lake, as_of=as_of, out=out, issue=issue)
 
 
-def _horizon(settings: Settings, lake: Lake, days_a_period: float) -> int:
+def horizon_of(settings: Settings, lake: Lake, days_a_period: float) -> int:
     """Periods until an order placed at the next review could arrive, for the slowest supplier."""
     supply = settings.supply
     lead, spread, review = supply.lead_time_days, supply.lead_time_sd_days, float(supply.review_days)

@@ -1,0 +1,196 @@
+"""Ordering policies replayed on demand that really came, with the forecasts that were to be had at each review.
+
+A policy sees what a planner would have seen: stock, what is on its way, demand until then and the forecasts issued at
+that moment. All policies meet the same demand and the same terms, so their differences are paired, series by series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.special import ndtri
+
+from features.quantiles import demand_at
+from pipelines.settings import Supply
+from pipelines.supply.decision import Lines, decide
+from pipelines.supply.outlook import Outlook
+from pipelines.supply.paths import Array
+from pipelines.supply.scenario import Scenario
+from pipelines.supply.simulator import Order
+
+_EXACT = 1e-9
+_REMEMBERED = 26  # periods of history that rules without forecasts look at
+
+
+@dataclass(frozen=True)
+class Past:
+    """A stretch of the past to replay: n lines, T periods.
+
+    Attributes:
+        demand: Units asked for in every period known by its end, the stretch last, shape (n, B + T); not-a-number
+            where it is unknown.
+        outlooks: Demand ahead as it was forecast when each of the T periods began.
+        terms: From `terms.complete_terms`, one row a line.
+        days_a_period: Mean length of a period, days.
+        lost: Whether unmet demand is lost; otherwise it waits.
+    """
+
+    demand: Array
+    outlooks: Sequence[Outlook]
+    terms: pl.DataFrame
+    days_a_period: float
+    lost: bool
+
+    @property
+    def periods(self) -> int:
+        """Periods replayed."""
+        return len(self.outlooks)
+
+    @property
+    def before(self) -> int:
+        """Periods known before them."""
+        return self.demand.shape[1] - self.periods
+
+    @property
+    def lead(self) -> npt.NDArray[np.int64]:
+        """Whole periods an order takes, shape (n,): one that comes within a period can be sold in the next."""
+        return np.ceil(self._of("lead_time_days") / self.days_a_period - _EXACT).astype(np.int64)
+
+    @property
+    def review(self) -> npt.NDArray[np.int64]:
+        """Whole periods between reviews, shape (n,)."""
+        return np.maximum(np.rint(self._of("review_days") / self.days_a_period), 1).astype(np.int64)
+
+    @property
+    def protection(self) -> npt.NDArray[np.int64]:
+        """Periods until an order placed at the next review can be sold, at most as many as are forecast, shape (n,)."""
+        return np.minimum(self.lead + self.review, self.outlooks[0].horizon)
+
+    @property
+    def ratio(self) -> Array:
+        """Shortage cost ÷ (shortage cost + holding cost until the next review), shape (n,)."""
+        shortage, holding = self._of("shortage_cost"), self._of("holding_cost") * self.review
+        return shortage / np.maximum(shortage + holding, np.finfo(float).tiny)
+
+    def scenario(self) -> Scenario:
+        """The world: demand as it came, where it is unknown as it was expected; opening stock for the first wait."""
+        came = self.demand[:, self.before :]
+        expected = np.stack([np.rint(ahead.periods_mean[:, 0]) for ahead in self.outlooks], axis=1)
+        opening = np.ceil(self.quantiles(np.maximum(self.ratio, 0.5))[0] - _EXACT)
+        return Scenario(
+            demand=np.where(np.isnan(came), expected, came),
+            lead=self.lead,
+            on_hand=opening,
+            holding_cost=self._of("holding_cost"),
+            shortage_cost=self._of("shortage_cost"),
+            lost=self.lost,
+            moq=self._of("moq"),
+            multiple=self._of("multiple"),
+            maximum=self._of("maximum"),
+            review=self.review,
+            warm_up=min(int(self.lead.max(initial=0)) + 1, self.periods - 1),
+        )
+
+    def quantiles(self, level: Array) -> Array:
+        """Quantiles of demand over the protection interval, as forecast when each period began, shape (T, n), units."""
+        place = np.arange(len(self.terms)), self.protection - 1
+        return np.stack(
+            [
+                demand_at(level[:, None], ahead.levels, ahead.sums[place], ahead.sums_mean[place])[:, 0]
+                for ahead in self.outlooks
+            ]
+        )
+
+    def history(self) -> tuple[Array, Array]:
+        """Mean and standard deviation of recent demand when each period began, each of shape (T, n), units."""
+        recent = [self.demand[:, max(until - _REMEMBERED, 0) : until] for until in self._begins()]
+        known = [np.maximum((~np.isnan(part)).sum(axis=1), 1) for part in recent]
+        mean = [np.nansum(part, axis=1) / count for part, count in zip(recent, known, strict=True)]
+        squares = [np.nansum((part - m[:, None]) ** 2, axis=1) for part, m in zip(recent, mean, strict=True)]
+        spread = [np.sqrt(s / np.maximum(count - 1, 1)) for s, count in zip(squares, known, strict=True)]
+        return np.stack(mean), np.stack(spread)
+
+    def _begins(self) -> range:
+        return range(self.before, self.before + self.periods)
+
+    def _of(self, column: str) -> Array:
+        return self.terms[column].cast(pl.Float64).to_numpy()
+
+
+def baselines(past: Past) -> dict[str, Order]:
+    """What others do, by name: rules of the textbook on our forecasts, and rules of ERPs on history."""
+    mean, spread = past.history()
+    wait, z = past.protection, ndtri(past.ratio)
+    safety = np.maximum(z, 0) * spread * np.sqrt(wait)
+    return {
+        "critical_ratio": order_up_to(past.quantiles(past.ratio)),
+        "normal_safety_stock": order_up_to(mean * wait + z * spread * np.sqrt(wait)),
+        "minimum_maximum": minimum_maximum(mean * past.lead + safety, mean * (wait + past.review) + safety),
+        "reorder_quantity": minimum_maximum(
+            mean * wait + safety, mean * wait + safety + np.maximum(mean * past.review, 1)
+        ),
+        "weeks_of_cover": order_up_to(mean * (wait + 1)),
+    }
+
+
+def order_up_to(level: Array) -> Order:
+    """Order what is missing up to a level, counting what is on its way.
+
+    Args:
+        level: When each period begins, shape (T, n), units.
+    """
+
+    def order(inventory: Array, pipeline: Array, period: int) -> Array:
+        level_now = level[min(period + 1, len(level) - 1)]
+        return np.ceil(np.maximum(level_now - inventory - pipeline.sum(axis=1), 0) - _EXACT)
+
+    return order
+
+
+def minimum_maximum(minimum: Array, maximum: Array) -> Order:
+    """Order up to a maximum once what is there and on its way has fallen to a minimum.
+
+    Args:
+        minimum: When each period begins, shape (T, n), units.
+        maximum: The same.
+    """
+
+    def order(inventory: Array, pipeline: Array, period: int) -> Array:
+        now = min(period + 1, len(minimum) - 1)
+        position = inventory + pipeline.sum(axis=1)
+        wish = np.ceil(np.maximum(maximum[now] - position, 0) - _EXACT)
+        return np.where(position <= minimum[now] + _EXACT, wish, 0.0)
+
+    return order
+
+
+def path_rule(past: Past, supply: Supply, *, seed: int, threads: int = 1) -> Order:
+    """What `purvey replenish` would have ordered: the same decision, at every review."""
+    lead, review = past.lead.astype(np.float64), past.review.astype(np.float64)
+
+    def order(inventory: Array, pipeline: Array, period: int) -> Array:
+        if period + 1 >= past.periods:
+            return np.zeros(len(inventory))
+        ordered_ago = np.arange(pipeline.shape[1], 0, -1)  # the oldest order comes first
+        due = np.maximum(lead[:, None] - ordered_ago, 0.0)
+        lines = Lines(
+            on_hand=inventory,
+            receipts=pipeline,
+            due=due,
+            now=np.zeros(len(inventory)),
+            lead=lead,
+            lead_sd=np.zeros(len(inventory)),
+            review=review,
+            **{
+                name: past.terms[name].cast(pl.Float64).to_numpy()
+                for name in ("holding_cost", "shortage_cost", "service_target", "moq", "multiple", "maximum")
+            },
+        )
+        decided = decide(lines, past.outlooks[period + 1], supply, seed=seed, threads=threads)
+        return decided["quantity"].to_numpy()
+
+    return order
