@@ -8,7 +8,7 @@ and how demand scatters. Odds of the critical ratio are scaled by one factor a s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
@@ -91,7 +91,8 @@ def tune(lines: Stationary, *, lost: bool, seed: int, threads: int = 1) -> Tuned
 
     def best(segment: np.int64) -> float:
         chosen = lines.rows(_picked(lines, segment, walks))
-        return _best(list(_walks(chosen, walks, lost, [seed, int(abs(segment))])))
+        ready = list(_walks(chosen, walks, lost, [seed, int(abs(segment))]))
+        return cheapest_odds(lambda factor: sum(walk.cost(factor) for walk in ready)) if ready else 1.0
 
     with ThreadPoolExecutor(threads) as pool:
         odds = np.array(list(pool.map(best, segments)))
@@ -128,17 +129,15 @@ def _picked(lines: Stationary, segment: np.int64, most: int) -> npt.NDArray[np.i
     return rows[((np.arange(most) + 0.5) * len(rows) / most).astype(np.intp)]
 
 
-def _best(walks: list[_Walk]) -> float:
-    """The factor on the odds at which the lines of one segment cost least; 1 where there is nothing to weigh."""
-    if not walks:
-        return 1.0
+def cheapest_odds(cost: Callable[[float], float]) -> float:
+    """The factor on the odds of the critical ratio that costs least.
 
-    def cost(log_odds: Array) -> Array:
-        return np.array([sum(walk.cost(float(np.exp(x))) for walk in walks) for x in log_odds])
-
-    coarse = float(_COARSE[cost(_COARSE).argmin()])
+    Args:
+        cost: Money at a factor; smooth and with one valley, up to noise that common random numbers leave.
+    """
+    coarse = min(_COARSE, key=lambda log_odds: cost(float(np.exp(log_odds))))
     fine = coarse + _FINE
-    return float(np.exp(_floor(fine, cost(fine))))
+    return float(np.exp(_floor(fine, np.array([cost(float(odds)) for odds in np.exp(fine)]))))
 
 
 def _floor(x: Array, cost: Array) -> float:
