@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from pipelines.errors import PurveyError
 from pipelines.supply.paths import Array
 
 _ORDER_TAIL, _STOCK_TAIL = 1e-3, 1e-4  # chance of demand beyond which an order or a stock is never worth having
@@ -41,11 +40,7 @@ class LostSales:
 
     def __post_init__(self) -> None:
         if self.lead_time < 1:
-            raise PurveyError(
-                f"a lead time of {self.lead_time} periods has nothing on its way",
-                rule="the exact optimum needs a lead time of at least one period",
-                remedy="without lead time, order up to the newsvendor quantity every period",
-            )
+            raise ValueError("with a lead time of 0 nothing is on its way: order up to the newsvendor quantity")
 
 
 @dataclass(frozen=True)

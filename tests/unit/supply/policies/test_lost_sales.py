@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from pipelines.errors import PurveyError
 from pipelines.supply.policies.lost_sales import LostSales, optimal_orders
 
 DEMAND = poisson.pmf(np.arange(31), 5)
@@ -74,5 +73,5 @@ def test_simulated_cost_is_the_stated_cost():
 
 
 def test_refuses_no_lead_time():
-    with pytest.raises(PurveyError, match="nothing on its way"):
+    with pytest.raises(ValueError, match="nothing is on its way"):
         LostSales(1, 9, DEMAND, 0)
