@@ -73,9 +73,9 @@ def static(known: Known) -> OrderUpTo:
 def seasonal_cover(known: Known) -> OrderUpTo:
     """Cover the coming weeks at the recent level: the benchmark policy of the VN2 inventory competition (2025).
 
-    Weeks out of stock are unknown. A factor for each place in the year is pooled over all items, the level is the mean
-    of the last 13 periods with it taken out, and stock and pipeline are raised to the demand so foreseen over one period
-    more than the protection interval (four weeks for VN2's lead time of two).
+    Weeks out of stock are unknown. A factor for each place in the year is pooled over all items; the level is the mean
+    of the last 13 periods with the factor taken out. Stock and pipeline are raised to the demand so foreseen over one
+    period more than the protection interval (four weeks for VN2's lead time of two).
     """
     return OrderUpTo(seasonal_cover_level(known), rounded=True)
 
