@@ -9,4 +9,6 @@ Exact answers of the textbooks, one idea a module:
 - `echelons`, `guaranteed_service`: several stages
 - `disruptions`: supply that fails
 - `lost_sales`: the exact optimum where unmet demand is lost
+
+What planning systems do, by name: `erp` sets the parameters of a rule (`rules`) from what is `known` of the items.
 """

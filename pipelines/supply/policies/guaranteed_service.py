@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.errors import PurveyError
 from pipelines.supply.paths import Array
 
 Times = npt.NDArray[np.int64]
@@ -45,10 +44,8 @@ class Network:
         for _ in self.arcs:
             reached |= {stage for arc in self.arcs if reached & set(arc) for stage in arc}
         if len(self.arcs) != stages - 1 or reached != set(range(stages)):
-            raise PurveyError(
-                f"{stages} stages with {len(self.arcs)} arcs are not one tree",
-                rule="guaranteed service needs a network without circles in which every stage is connected",
-                remedy="merge stages that form a circle, and plan separate networks one by one",
+            raise ValueError(
+                f"{stages} stages with {len(self.arcs)} arcs are not one tree: plan separate networks apart"
             )
 
 

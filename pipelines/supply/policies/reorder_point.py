@@ -29,8 +29,8 @@ class Continuous:
         holding_cost: Per unit and unit of time.
         backorder_cost: Per unit that waits and unit of time; per unit that has to wait where a method says so.
         demand_rate: Units per unit of time.
-        demand_deviation: Standard deviation of demand in one unit of time, units.
-        lead_time: Units of time.
+        demand_deviation: Standard deviation of demand in one unit of time, units, above 0.
+        lead_time: Units of time, above 0.
     """
 
     fixed_cost: float
@@ -96,10 +96,15 @@ def expected_inventory_level(item: Continuous) -> ReorderPolicy:
 
     Stock is held as if nothing ever waited, and `backorder_cost` is paid once for every unit that has to wait. Its
     stated cost is its own approximate one.
+
+    Raises:
+        ValueError: A unit that waits costs less than holding a lot for as long as one lasts: there is no such point.
     """
     h, p, rate = item.holding_cost, item.backorder_cost, item.demand_rate
 
     def turn(quantity: float) -> tuple[float, float]:
+        if quantity * h >= p * rate:
+            raise ValueError(f"at {p} for a unit that waits it is cheaper to let everybody wait")
         point = item.at(1 - quantity * h / (p * rate))
         return point, math.sqrt(2 * rate * (item.fixed_cost + p * item.loss(point)) / h)
 
