@@ -12,18 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import ndtri
 
 from features.quantiles import demand_at
 from pipelines.settings import Supply
 from pipelines.supply.decision import Lines, decide
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
-from pipelines.supply.scenario import Scenario
+from pipelines.supply.policies.erp import POLICIES
+from pipelines.supply.policies.known import Forecast, Known
+from pipelines.supply.scenario import Scenario, Units
 from pipelines.supply.simulator import Order
 
 _EXACT = 1e-9
-_REMEMBERED = 26  # periods of history that rules without forecasts look at
+_REMEMBERED_YEARS = 1  # of history, for rules that look at nothing else
+_FARTHEST = 60  # periods beyond now whose place in the year is named
 
 
 @dataclass(frozen=True)
@@ -105,65 +107,47 @@ class Past:
             ]
         )
 
-    def history(self) -> tuple[Array, Array]:
-        """Mean and standard deviation of recent demand when each period began, each of shape (T, n), units."""
-        recent = [self.demand[:, max(until - _REMEMBERED, 0) : until] for until in self._begins()]
-        known = [np.maximum((~np.isnan(part)).sum(axis=1), 1) for part in recent]
-        mean = [np.nansum(part, axis=1) / count for part, count in zip(recent, known, strict=True)]
-        squares = [np.nansum((part - m[:, None]) ** 2, axis=1) for part, m in zip(recent, mean, strict=True)]
-        spread = [np.sqrt(s / np.maximum(count - 1, 1)) for s, count in zip(squares, known, strict=True)]
-        return np.stack(mean), np.stack(spread)
-
-    def _begins(self) -> range:
-        return range(self.before, self.before + self.periods)
+    def known(self, period: int) -> Known:
+        """What rules of the textbook know when a period begins; the service they aim at is what the costs ask for."""
+        until, ahead = self.before + period, self.outlooks[period]
+        place = np.arange(len(self.terms)), self.protection - 1
+        year = round(365.25 / self.days_a_period)
+        return Known(
+            history=self.demand[:, max(until - _REMEMBERED_YEARS * year, 0) : until],
+            lead_time=self.lead.astype(np.float64),
+            review=self.review.astype(np.float64),
+            holding_cost=self._of("holding_cost"),
+            shortage_cost=self._of("shortage_cost"),
+            fixed_cost=np.zeros(len(self.terms)),
+            service_target=self.ratio,
+            season=np.arange(max(until - _REMEMBERED_YEARS * year, 0), until + _FARTHEST) % year,
+            forecast=Forecast(ahead.levels, ahead.sums[place], ahead.sums_mean[place]),
+        )
 
     def _of(self, column: str) -> Array:
         return self.terms[column].cast(pl.Float64).to_numpy()
 
 
-def baselines(past: Past) -> dict[str, Order]:
-    """What others do, by name: rules of the textbook on our forecasts, and rules of ERPs on history."""
-    mean, spread = past.history()
-    wait, z = past.protection, ndtri(past.ratio)
-    safety = np.maximum(z, 0) * spread * np.sqrt(wait)
-    return {
-        "critical_ratio": order_up_to(past.quantiles(past.ratio)),
-        "normal_safety_stock": order_up_to(mean * wait + z * spread * np.sqrt(wait)),
-        "minimum_maximum": minimum_maximum(mean * past.lead + safety, mean * (wait + past.review) + safety),
-        "reorder_quantity": minimum_maximum(
-            mean * wait + safety, mean * wait + safety + np.maximum(mean * past.review, 1)
-        ),
-        "weeks_of_cover": order_up_to(mean * (wait + 1)),
-    }
+def known_policy(past: Past, name: str) -> Order:
+    """A policy of `policies.erp.POLICIES`, its parameters set anew at every review."""
+    set_parameters = POLICIES[name]
 
-
-def order_up_to(level: Array) -> Order:
-    """Order what is missing up to a level, counting what is on its way.
-
-    Args:
-        level: When each period begins, shape (T, n), units.
-    """
-
-    def order(inventory: Array, pipeline: Array, period: int) -> Array:
-        level_now = level[min(period + 1, len(level) - 1)]
-        return np.ceil(np.maximum(level_now - inventory - pipeline.sum(axis=1), 0) - _EXACT)
+    def order(inventory: Units, pipeline: Units, period: int) -> Units:
+        if period + 1 >= past.periods:
+            return np.zeros(len(inventory))
+        wish = set_parameters(past.known(period + 1))(inventory, pipeline, period)
+        return np.ceil(np.maximum(wish, 0) - _EXACT)
 
     return order
 
 
-def minimum_maximum(minimum: Array, maximum: Array) -> Order:
-    """Order up to a maximum once what is there and on its way has fallen to a minimum.
+def order_up_to_quantile(past: Past, level: float) -> Order:
+    """Order up to one quantile of forecast demand over the protection interval, the same for all lines."""
+    levels = past.quantiles(np.full(len(past.terms), level))
 
-    Args:
-        minimum: When each period begins, shape (T, n), units.
-        maximum: The same.
-    """
-
-    def order(inventory: Array, pipeline: Array, period: int) -> Array:
-        now = min(period + 1, len(minimum) - 1)
-        position = inventory + pipeline.sum(axis=1)
-        wish = np.ceil(np.maximum(maximum[now] - position, 0) - _EXACT)
-        return np.where(position <= minimum[now] + _EXACT, wish, 0.0)
+    def order(inventory: Units, pipeline: Units, period: int) -> Units:
+        wish = levels[min(period + 1, past.periods - 1)] - inventory - pipeline.sum(axis=1)
+        return np.ceil(np.maximum(wish, 0) - _EXACT)
 
     return order
 
@@ -172,7 +156,7 @@ def path_rule(past: Past, supply: Supply, *, seed: int, threads: int = 1) -> Ord
     """What `purvey replenish` would have ordered: the same decision, at every review."""
     lead, review = past.lead.astype(np.float64), past.review.astype(np.float64)
 
-    def order(inventory: Array, pipeline: Array, period: int) -> Array:
+    def order(inventory: Units, pipeline: Units, period: int) -> Units:
         if period + 1 >= past.periods:
             return np.zeros(len(inventory))
         ordered_ago = np.arange(pipeline.shape[1], 0, -1)  # the oldest order comes first
