@@ -12,3 +12,26 @@ Exact answers of the textbooks, one idea a module:
 
 What planning systems do, by name: `erp` sets the parameters of a rule (`rules`) from what is `known` of the items.
 """
+
+from pipelines.supply.policies.erp import POLICIES
+from pipelines.supply.policies.known import Forecast, Known
+from pipelines.supply.policies.lot_sizing import economic_order_quantity
+from pipelines.supply.policies.newsvendor import (
+    base_stock_normal,
+    newsvendor_discrete,
+    newsvendor_normal,
+    newsvendor_poisson,
+)
+from pipelines.supply.policies.rules import Rule
+
+__all__ = [
+    "POLICIES",
+    "Forecast",
+    "Known",
+    "Rule",
+    "base_stock_normal",
+    "economic_order_quantity",
+    "newsvendor_discrete",
+    "newsvendor_normal",
+    "newsvendor_poisson",
+]

@@ -10,7 +10,7 @@ from scipy import stats
 from pipelines.settings import Supply
 from pipelines.supply.decision import Lines, decide
 from pipelines.supply.outlook import Outlook
-from pipelines.supply.policies.newsvendor import base_stock_normal, newsvendor_normal
+from pipelines.supply.policies import base_stock_normal, newsvendor_normal
 
 LEVELS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 FINE = np.round(np.arange(1, 200) / 200, 3)

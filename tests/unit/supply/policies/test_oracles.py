@@ -15,7 +15,7 @@ from pipelines.supply.policies import disruptions, lot_sizing, newsvendor, reord
 from pipelines.supply.policies.echelons import Series, clark_scarf, newsvendor_levels
 from pipelines.supply.policies.finite_horizon import Season, finite_horizon
 from pipelines.supply.policies.guaranteed_service import Network, guaranteed_service
-from pipelines.supply.policies.order_up_to import Periodic, zheng_federgruen
+from pipelines.supply.policies.order_up_to import Periodic, power_approximation, zheng_federgruen
 
 money = st.floats(0.1, 100)
 many = settings(max_examples=30, deadline=None)
@@ -117,6 +117,37 @@ def chain_cost(item: Periodic, point: int, order_up_to: int) -> float:
     system = np.vstack([step.T - np.eye(len(states)), np.ones(len(states))])
     share = np.linalg.lstsq(system, np.append(np.zeros(len(states)), 1.0), rcond=None)[0]
     return float(share @ (fixed + item.period_cost(states)))
+
+
+def test_order_up_to_with_a_lead_time_costs_what_a_walk_costs():
+    """Two periods under way, backorders: the policy walked through random demand."""
+    one = poisson.pmf(np.arange(40), 6)
+    item = Periodic(30, 1, 9, one, protected=np.convolve(np.convolve(one, one), one))
+    best = zheng_federgruen(item)
+    rng = np.random.default_rng(6)
+    stock, coming, costs = np.full(4000, best.order_up_to), np.zeros((4000, 3)), []
+    for _ in range(150):
+        position = stock + coming.sum(axis=1)
+        ordered = np.where(position <= best.reorder_point, best.order_up_to - position, 0)
+        coming = np.column_stack([coming[:, 1:], ordered])  # the first column is two periods old: it arrives
+        stock = stock + coming[:, 0] - rng.poisson(6, 4000)
+        coming[:, 0] = 0
+        costs.append((30 * (ordered > 0) + np.maximum(stock, 0) + 9 * np.maximum(-stock, 0)).mean())
+    assert np.mean(costs[30:]) == pytest.approx(best.cost, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "backorder", "mean", "lead_time"), [(30, 9, 20, 0), (64, 4, 15, 2), (100, 19, 30, 1)]
+)
+def test_power_approximation_is_nearly_as_cheap_as_the_optimum(fixed, backorder, mean, lead_time):
+    one = poisson.pmf(np.arange(90), mean)
+    protected = one
+    for _ in range(lead_time):
+        protected = np.convolve(protected, one)
+    item = Periodic(fixed, 1, backorder, one, protected=protected)
+    near = power_approximation(fixed, 1, backorder, mean, math.sqrt(mean), lead_time=lead_time)
+    assert zheng_federgruen(item).cost <= item.cost(round(near.reorder_point), round(near.order_up_to))
+    assert item.cost(round(near.reorder_point), round(near.order_up_to)) <= 1.03 * zheng_federgruen(item).cost
 
 
 def test_exact_continuous_policy_beats_the_approximations():
