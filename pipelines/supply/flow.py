@@ -25,15 +25,15 @@ class Pipeline:
         self.longest = int(scenario.lead.max(initial=0))
         self.placed: Units = np.zeros((self.longest + scenario.periods, scenario.items), kind)
         self.received: Units = np.zeros((scenario.periods + self.longest + 1, scenario.items), kind)
-        self._lead = np.ascontiguousarray(scenario.lead.T)
         self._even = scenario.lead.ndim == 1 and bool((scenario.lead == self.longest).all())
-        self._ages = np.arange(self.longest, 0, -1)[:, None]
-        self._items = np.arange(scenario.items)
         self._arriving = None if scenario.arriving is None else np.ascontiguousarray(scenario.arriving.T)
-        usual = self._lead if self._lead.ndim == 1 else np.full(scenario.items, self.longest)
-        self._lead_seen = self._lead
-        if self._lead.ndim == 2:  # orders open at the start count as orders with the longest lead time
-            self._lead_seen = np.concatenate([np.tile(usual, (self.longest, 1)), self._lead])
+        lead = np.ascontiguousarray(scenario.lead.T)
+        usual = lead if lead.ndim == 1 else np.full(scenario.items, self.longest)
+        self._place = lead * scenario.items + np.arange(scenario.items)  # in `received`, counted from the next row on
+        self._ages = np.arange(self.longest, 0, -1, dtype=np.int16)[:, None]
+        self._lead = lead.astype(np.int16)
+        if lead.ndim == 2:  # orders open at the start count as orders with the longest lead time
+            self._lead = np.concatenate([np.tile(usual.astype(np.int16), (self.longest, 1)), self._lead])
         if scenario.receipts is not None:
             self._open(scenario.receipts, usual)
 
@@ -49,7 +49,7 @@ class Pipeline:
         placed = self.placed[period : period + self.longest]
         if self._even:
             return placed.T
-        lead = self._lead if self._lead.ndim == 1 else self._lead_seen[period : period + self.longest]
+        lead = self._lead if self._lead.ndim == 1 else self._lead[period : period + self.longest]
         coming: Units = placed * (lead >= self._ages)
         return coming.T
 
@@ -60,8 +60,8 @@ class Pipeline:
         if self._even:
             self.received[period + 1 + self.longest] += coming
         else:
-            lead = self._lead if self._lead.ndim == 1 else self._lead[period]
-            self.received[period + 1 + lead, self._items] += coming
+            place = self._place if self._place.ndim == 1 else self._place[period]
+            self.received[period + 1 :].reshape(-1)[place] += coming
 
 
 class Shelf:

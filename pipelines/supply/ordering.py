@@ -6,8 +6,6 @@ import numpy as np
 
 from pipelines.supply.scenario import Scenario, Units
 
-_EXACT = 1e-9
-
 
 class Ordering:
     """Review calendar, minimum, multiple, maximum and budget, in this order; terms that nobody has cost nothing."""
@@ -15,6 +13,7 @@ class Ordering:
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
         kind = scenario.demand.dtype
+        self._exact = 1e-9 if kind == np.float64 else 1e-5  # what rounding may add to a whole number of multiples
         self._review = scenario.review if (scenario.review != 1).any() else None
         self._moq = np.asarray(scenario.moq, kind) if (scenario.moq > 0).any() else None
         self._stepped = bool((scenario.multiple > 0).any())
@@ -26,13 +25,13 @@ class Ordering:
         """The largest order that satisfies all terms; 0 where none does."""
         maximum: Units = np.asarray(self._scenario.maximum)
         most = self._rounded(maximum, np.floor)
-        return np.where(most + _EXACT >= self._scenario.moq, most, 0)
+        return np.where(most + self._exact >= self._scenario.moq, most, 0)
 
     def _rounded(self, quantity: Units, to: np.ufunc) -> Units:
         """A quantity on the grid of multiples; `to` is np.floor or np.ceil."""
         if not self._stepped:
             return quantity
-        nudge = _EXACT if to is np.floor else -_EXACT
+        nudge = self._exact if to is np.floor else -self._exact
         whole: Units = to(quantity + nudge) if self._whole else to(quantity / self._step + nudge) * self._step
         return whole if self._whole else np.where(self._scenario.multiple > 0, whole, quantity)
 
