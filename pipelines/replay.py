@@ -74,7 +74,7 @@ def simulate(
     }
     summary.tables["policies on the same demand, money and units a period"] = judged
     summary.notes.append(
-        f"Saving is against {chosen[0]}, its standard error over series; regret is cost above the order-up-to levels "
+        f"Extra cost is against {chosen[0]}, its standard error over series; regret is cost above the order-up-to levels "
         "that would have been best in hindsight."
     )
     if not (lake.exists("supply_terms") and settings.has("supply_terms")):

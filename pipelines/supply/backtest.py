@@ -157,20 +157,20 @@ def walk(past: Past, name: str, supply: Supply, *, seed: int, threads: int = 1) 
 
 
 def judge(past: Past, walks: Mapping[str, Walk]) -> pl.DataFrame:
-    """A row a policy, in their order: its measures, and what it saves against the first, with standard errors."""
+    """A row a policy, in their order: its measures, and what it costs more than the first, with standard errors."""
     scenario, first = past.scenario(), next(iter(walks.values()))
     level = best_static(scenario)
     hindsight = float(cost(scenario, simulate(scenario, BaseStock(level)).totals).sum())
     rows = []
     for name, one in walks.items():
-        saved = first.cost - one.cost
+        extra = one.cost - first.cost
         found = asdict(measure(scenario, one.totals, days_a_period=past.days_a_period))
         rows.append(
             {
                 "policy": name,
                 **found,
-                "saving": float(saved.sum()),
-                "standard_error": float(saved.std(ddof=1) * np.sqrt(len(saved))) if len(saved) > 1 else float("nan"),
+                "extra_cost": float(extra.sum()),
+                "standard_error": float(extra.std(ddof=1) * np.sqrt(len(extra))) if len(extra) > 1 else float("nan"),
                 "regret": found["cost"] - hindsight,
             }
         )
