@@ -74,8 +74,8 @@ def simulate(
     }
     summary.tables["policies on the same demand, money and units a period"] = judged
     summary.notes.append(
-        f"Extra cost is against {chosen[0]}, its standard error over series; regret is cost above the order-up-to levels "
-        "that would have been best in hindsight."
+        f"Extra cost is against {chosen[0]}, its standard error over series; regret is cost above the order-up-to "
+        "levels that would have been best in hindsight."
     )
     if not (lake.exists("supply_terms") and settings.has("supply_terms")):
         summary.notes.append("Supply terms are an illustration made from a seed, not records.")
