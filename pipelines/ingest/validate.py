@@ -1,8 +1,8 @@
 """Good rows and bad rows. Every bad row gets its reasons in plain words, with the column and the value.
 
-The rules are those of the table (`features.tables`) and five that need to know the moment, the whole file or the shop:
+The rules are those of the table (`features.tables`) and six that need to know the moment, the whole file or the shop:
 nothing happened later than tomorrow, demand is not below zero, a period lies on the shop's grid, an override speaks of
-series there are, a key stands once in a file.
+series there are, a series has one unit, a key stands once in a file.
 Where one file gives one key two different sets of values nobody can know which is right: all of them are set aside.
 """
 
@@ -21,6 +21,7 @@ from features.calendar import Grid
 from features.supply_tables import POLICIES
 from features.tables import TABLES, Table
 from pipelines.ingest.sources import ROW
+from pipelines.ingest.units import TABLES_WITH_UNITS, mixed
 
 REASONS = {ROW: pl.Int64(), "reason": pl.String()}
 _HAPPENS = {
@@ -92,6 +93,7 @@ def judge(
     now: datetime,
     grid: Grid | None = None,
     names: pl.DataFrame | None = None,
+    units: pl.DataFrame | None = None,
 ) -> Verdict:
     """Split typed, canonical rows of one file into good ones and reasons against the others.
 
@@ -102,6 +104,7 @@ def judge(
         now: Nothing can have happened later than a day after this (UTC).
         grid: The grid periods must lie on, if the table has periods.
         names: Keys of the series there are, as text; None or empty where nobody knows.
+        units: Units of the series, from `units.with_units_of`; None or empty where nobody knows.
     """
     table = TABLES[name]
     schema = _schema(table, rows, series)
@@ -113,6 +116,8 @@ def judge(
     reasons += list(_wider_rules(name, rows, now, grid))
     if name == "overrides" and names is not None and not names.is_empty():
         reasons.append(_nameless(rows, names))
+    if name in TABLES_WITH_UNITS and set(series) <= set(rows.columns):
+        reasons.append(mixed(rows, series, units if units is not None else pl.DataFrame()))
     broken = pl.concat(reasons).unique(maintain_order=True) if reasons else pl.DataFrame(schema=REASONS)
     return Verdict(good.join(broken, on=ROW, how="anti"), broken)
 

@@ -10,10 +10,12 @@ import pytest
 from features.supply_tables import POLICIES
 from features.tables import TABLES
 from pipelines.ingest.casting import cast
+from pipelines.ingest.jobs import ingest
 from pipelines.ingest.mapping import rename, types_of
 from pipelines.ingest.validate import judge
+from pipelines.lake import Lake
 from pipelines.migrations import MIGRATIONS
-from pipelines.settings import Source
+from pipelines.settings import Settings, Source
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 SERIES = ("product_id",)
@@ -137,3 +139,60 @@ def test_tables_of_the_layout_before_get_room_for_what_is_new(table):
     migrated = step(step(old.lazy())).collect()
     assert set(migrated.columns) == set(schema.column_names())
     schema.validate(migrated.select(schema.column_names()))
+
+
+def shop_of(folder, files):
+    """A shop with one csv a table, in the order given."""
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text)
+    return Settings(
+        shop="made_up",
+        data_dir=str(folder / "data"),
+        sources=[{"table": name, "format": "csv", "path": str(folder / f"{name}.csv")} for name in files],
+        ingest={"max_bad_share": 1.0},
+    )
+
+
+STOCK = "product_id,as_of,on_hand,unit\nA,2024-04-01,5,piece\nB,2024-04-01,5,piece\nC,2024-04-01,5,\n"
+TERMS = "product_id,supplier_id,moq,unit\nA,s,1,box\nB,s,1,piece\nC,s,1,box\n"
+
+
+def test_units_that_differ_between_tables_are_set_aside_whatever_the_order_of_the_sources(tmp_path):
+    for number, names in enumerate((("stock", "supply_terms"), ("supply_terms", "stock"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        settings = shop_of(folder, {name: {"stock": STOCK, "supply_terms": TERMS}[name] for name in names})
+        lake = Lake(settings.lake_url)
+        ingest(settings, lake)
+        assert lake.read("stock")["product_id"].to_list() == ["A", "B", "C"]
+        assert lake.read("supply_terms")["product_id"].to_list() == ["B", "C"]
+        (waiting,) = lake.read("quarantine").rows(named=True)
+        assert "unit 'box' is not that of stock ('piece')" in waiting["rules"]
+        assert waiting["source_row"] == 1
+
+
+def test_a_shop_that_changes_the_unit_of_all_its_tables_may_do_so(tmp_path):
+    settings = shop_of(tmp_path, {"stock": STOCK, "supply_terms": TERMS.replace("box", "piece")})
+    lake = Lake(settings.lake_url)
+    ingest(settings, lake)
+    for name, text in {"stock": STOCK, "supply_terms": TERMS.replace("box", "piece")}.items():
+        (tmp_path / f"{name}.csv").write_text(text.replace("piece", "kg"))
+    ingest(settings, lake)
+    assert lake.read("supply_terms")["unit"].to_list() == ["kg", "kg", "kg"]
+    (tmp_path / "stock.csv").write_text(STOCK)
+    ingest(settings, lake)
+    assert lake.read("stock")["product_id"].to_list() == ["C"], "terms stand in kg now"
+
+
+def test_one_file_that_says_two_units_of_one_series_is_believed_in_neither():
+    rows = {
+        "product_id": ["a", "a", "b"],
+        "unit": ["kg", "box", "kg"],
+        "due_on": "2024-06-10",
+        "quantity": ["1", "2", "3"],
+    }
+    good, reasons = taken("open_demand", pl.DataFrame(rows))
+    assert good["product_id"].to_list() == ["b"]
+    assert reasons["reason"].unique().to_list() == [
+        "this file says 'box' and 'kg' of one series; state every quantity of a series in the unit it is sold in"
+    ]
