@@ -62,6 +62,7 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
             for name in ("stock", "open_supply", "supply_terms"):
                 lake.replace(name, getattr(situation, name))
                 summary.wrote[name] = getattr(situation, name).height
+        orders = _as_first_told(lake, orders, day)
         kept = _decided(lake, orders, day)
         orders = pl.concat([kept, orders.join(kept, on=settings.demand.series, how="anti")])
         summary.changed = lake.replace_where("replenishment", orders, {"as_of": day}).changed > 0
@@ -81,6 +82,15 @@ def run_name(situation: Situation, settings: Settings) -> str:
         if isinstance(value, pl.DataFrame):
             digest.update(frame_digest(value).encode())
     return f"{situation.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
+
+
+def _as_first_told(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The versions a run first read stand: it is named after what it saw, which later versions still hold."""
+    if not lake.exists("replenishment") or "data_versions" not in lake.scan("replenishment").collect_schema():
+        return orders
+    same_run = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("run").is_in(orders["run"].unique()))
+    told = same_run.select("data_versions").unique().collect()["data_versions"]
+    return orders.with_columns(data_versions=pl.lit(told.item())) if len(told) == 1 else orders
 
 
 def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
