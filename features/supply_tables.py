@@ -15,7 +15,10 @@ from features.notation import break_costs, break_quantities, minutes, numbers, w
 
 Rounding = Literal["best", "up", "down", "nearest"]
 ServiceKind = Literal["cost", "cycle", "fill_rate"]
-Policy = Literal["paths", "order_up_to", "normal", "base_stock", "min_max", "reorder_point", "r_q", "s_s", "eoq"]
+Policy = Literal[
+    "paths", "min_max", "reorder_level", "order_point", "safety_stock_and_lot", "safety_stock", "critical_ratio",
+    "static", "seasonal_cover", "demand_driven",
+]  # fmt: skip
 ROUNDINGS: tuple[str, ...] = get_args(Rounding)
 SERVICE_KINDS: tuple[str, ...] = get_args(ServiceKind)
 POLICIES: tuple[str, ...] = get_args(Policy)

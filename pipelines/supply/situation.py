@@ -26,6 +26,15 @@ def _none_of(table: str) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
+class Issue:
+    """Forecasts issued on one day, as tables; of joint ranks there may be none."""
+
+    forecasts: pl.DataFrame
+    lead_time_demand: pl.DataFrame
+    path_ranks: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class Situation:
     """Everything a round of replenishment looks at.
 
@@ -71,7 +80,7 @@ class Situation:
         return ", ".join(f"{table} {version}" for table, version in self.versions.items())
 
 
-def read_situation(settings: Settings, lake: Lake, as_of: date | None = None) -> Situation:
+def read_situation(settings: Settings, lake: Lake, as_of: date | None = None, issue: Issue | None = None) -> Situation:
     """What is known at the opening of a day, with the newest forecasts issued on or before it.
 
     A shop without stock records whose configuration says so gets illustrative ones; nothing is written.
@@ -80,11 +89,14 @@ def read_situation(settings: Settings, lake: Lake, as_of: date | None = None) ->
         settings: The shop.
         lake: Its tables.
         as_of: The day; default: the day the newest forecasts were issued.
+        issue: Forecasts to decide from; by default the newest of the lake.
 
     Raises:
         NotEnoughDataError: There are no forecasts that old, or no stock to replenish.
     """
-    forecasts, lead_time_demand, path_ranks = _newest_issue(lake, as_of)
+    read = () if issue is not None else ISSUED
+    issue = issue or newest_issue(lake, as_of)
+    forecasts = issue.forecasts
     day: date = as_of or forecasts["issued_on"].item(0)
     made_up = settings.illustrates_supply
     if made_up:
@@ -103,18 +115,22 @@ def read_situation(settings: Settings, lake: Lake, as_of: date | None = None) ->
     return Situation(
         as_of=day,
         forecasts=forecasts,
-        lead_time_demand=lead_time_demand,
+        lead_time_demand=issue.lead_time_demand,
         prices=selling_prices(settings, lake, day),
-        path_ranks=path_ranks,
+        path_ranks=issue.path_ranks,
         suppliers=lake.read_or_empty("suppliers"),
-        versions=lake.versions([*(() if made_up else SNAPSHOTS), *STATES, *ISSUED]),
+        versions=lake.versions([*(() if made_up else SNAPSHOTS), *STATES, *read]),
         illustrative=made_up,
         **snapshots,
     )
 
 
-def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Forecasts, demand over lead times and joint ranks of the newest issue; of the last there may be none."""
+def newest_issue(lake: Lake, as_of: date | None) -> Issue:
+    """The newest issue of the lake on or before a day.
+
+    Raises:
+        NotEnoughDataError: There are no forecasts that old.
+    """
     remedy = "`purvey run`, or `purvey train demand` and `purvey score demand`, first"
     if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
         raise NotEnoughDataError("There are no forecasts to replenish from.", file=lake.url, remedy=remedy)
@@ -124,13 +140,8 @@ def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.Data
     newest = sums.select(pl.col("issued_on").max()).collect().item()
     if newest is None:
         raise NotEnoughDataError(f"No forecasts were issued on or before {as_of}.", file=lake.url, remedy=remedy)
-    forecasts, lead_time_demand, path_ranks = (
-        (lake.scan(name) if lake.exists(name) else _none_of(name).lazy())
-        .filter(pl.col("issued_on") == newest)
-        .collect()
-        for name in ISSUED
-    )
-    return forecasts, lead_time_demand, path_ranks
+    tables = (lake.scan(name) if lake.exists(name) else _none_of(name).lazy() for name in ISSUED)
+    return Issue(*(table.filter(pl.col("issued_on") == newest).collect() for table in tables))
 
 
 def _snapshots(settings: Settings, lake: Lake) -> dict[str, pl.DataFrame]:

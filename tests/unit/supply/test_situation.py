@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.tables import TABLES
@@ -63,6 +63,7 @@ flow = st.tuples(
 )
 
 
+@settings(max_examples=40)
 @given(supply=st.lists(flow, max_size=8), demand=st.lists(flow, max_size=8), seed=st.randoms())
 def test_what_comes_and_goes_adds_up_on_every_day(supply, demand, seed):
     def made():
