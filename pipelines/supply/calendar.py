@@ -9,7 +9,7 @@ Days are counted from 1970-01-01, a Thursday.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 
 import numpy as np
@@ -20,8 +20,19 @@ from features.notation import minutes, weekdays
 from pipelines.supply.paths import Array
 
 Days = npt.NDArray[np.int64]
+EVERY_DAY = 0b1111111  # a week is a number: bit 0 Monday, … bit 6 Sunday
 _THURSDAY = 3
 _EXACT = 1e-9
+
+
+def _waits() -> Days:
+    """Days to wait for an open one, by week and weekday, shape (128 · 7,)."""
+    weeks, weekdays, ahead = np.ix_(np.arange(128), np.arange(7), np.arange(7))
+    is_open = (weeks >> ((weekdays + ahead) % 7)) & 1
+    return np.asarray(is_open.argmax(axis=2).astype(np.int64).ravel())
+
+
+_WAITS = _waits()
 
 
 @dataclass(frozen=True)
@@ -29,18 +40,22 @@ class Calendar:
     """When each line can be ordered and received.
 
     Attributes:
-        order_days: Whether orders are taken on Monday … Sunday, shape (n, 7); all true where nothing is said.
-        delivery_days: Whether goods come on Monday … Sunday, shape (n, 7).
+        order_days: The week in which orders are taken, shape (n,); `EVERY_DAY` where nothing is said.
+        delivery_days: The week in which goods come, shape (n,).
         delivers_on_days: Whether delivery days are stated at all, shape (n,): goods come at day's opening only there.
         misses_today: Whether orders go out after the supplier's cut-off, shape (n,).
         review_days: Least days between two orders, shape (n,).
     """
 
-    order_days: npt.NDArray[np.bool_]
-    delivery_days: npt.NDArray[np.bool_]
+    order_days: Days
+    delivery_days: Days
     delivers_on_days: npt.NDArray[np.bool_]
     misses_today: npt.NDArray[np.bool_]
     review_days: Days
+
+    def rows(self, chosen: npt.NDArray[np.intp]) -> Calendar:
+        """The calendar of some lines."""
+        return Calendar(*(getattr(self, each.name)[chosen] for each in fields(self)))
 
     def order_on(self, day: date) -> Days:
         """The day an order decided at the opening of `day` reaches the supplier, shape (n,)."""
@@ -55,10 +70,16 @@ class Calendar:
 
         Where delivery days are stated a part of a day counts as a whole one; elsewhere the lead time is kept as it is.
         """
-        after = ordered_on[:, None] + lead_days
-        whole = np.ceil(after - _EXACT).astype(np.int64)
-        delivered = on_or_after(whole, self.delivery_days).astype(np.float64)
-        return np.where(self.delivers_on_days[:, None], delivered, after)
+        arrival = ordered_on[:, None] + lead_days
+        some = np.flatnonzero(self.delivers_on_days)
+        if len(some):
+            whole = np.ceil(arrival[some] - _EXACT).astype(np.int64)
+            arrival[some] = on_or_after(whole, self.delivery_days[some])
+        return arrival
+
+    def delivery_after(self, arrival: Array) -> Array:
+        """The first delivery on a later day, days, shape of `arrival` (n, m)."""
+        return on_or_after(np.floor(arrival).astype(np.int64) + 1, self.delivery_days).astype(np.float64)
 
 
 def calendar(terms: pl.DataFrame, orders_placed_at: str) -> Calendar:
@@ -79,28 +100,23 @@ def calendar(terms: pl.DataFrame, orders_placed_at: str) -> Calendar:
     )
 
 
-def on_or_after(day: Days, week: npt.NDArray[np.bool_]) -> Days:
+def on_or_after(day: Days, week: Days) -> Days:
     """The first day from `day` on which a line's week is open.
 
     Args:
         day: Day numbers, shape (n,) or (n, m).
-        week: Monday … Sunday, shape (n, 7); at least one of them open.
+        week: Open weekdays as bits, bit 0 Monday, shape (n,).
 
     Returns:
         Day numbers, shape of `day`.
 
     Example:
-        >>> thursdays = np.array([[False, False, False, True, False, False, False]])
+        >>> thursdays = np.array([0b0001000])
         >>> on_or_after(np.array([[0, 1, 7, 8]]), thursdays).tolist()
         [[0, 7, 7, 14]]
     """
-    ahead = np.stack(
-        [np.take_along_axis(week, (np.arange(7) + first)[None, :] % 7, axis=1).argmax(axis=1) for first in range(7)],
-        axis=1,
-    )
-    weekday = (day + _THURSDAY) % 7
-    wait = np.take_along_axis(ahead, weekday if day.ndim == 2 else weekday[:, None], axis=1)
-    return np.asarray(day + (wait if day.ndim == 2 else wait[:, 0]))
+    open_on = week if day.ndim == 1 else week[:, None]
+    return np.asarray(day + _WAITS[open_on * 7 + (day + _THURSDAY) % 7])
 
 
 def day_number(day: date) -> int:
@@ -108,8 +124,8 @@ def day_number(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 
 
-def _week(terms: pl.DataFrame, column: str) -> npt.NDArray[np.bool_]:
-    """Monday … Sunday of each line, shape (n, 7); every day where nothing is said."""
-    stated = terms.select(days=weekdays(column))
-    flags = (pl.col("days").list.contains(day).fill_null(True).alias(str(day)) for day in range(7))
-    return stated.select(flags).to_numpy()
+def _week(terms: pl.DataFrame, column: str) -> Days:
+    """The week of each line as bits, shape (n,). Lines share few weeks, so each is read once."""
+    said = terms.select(column).drop_nulls().unique(maintain_order=True)
+    bits = said.select(weekdays(column).list.unique().list.eval(pl.lit(2).pow(pl.element())).list.sum()).to_series()
+    return terms[column].replace_strict(said[column], bits, default=EVERY_DAY, return_dtype=pl.Int64).to_numpy()

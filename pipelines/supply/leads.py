@@ -35,6 +35,10 @@ class Record:
     start: npt.NDArray[np.int64]
     count: npt.NDArray[np.int64]
 
+    def rows(self, chosen: npt.NDArray[np.intp]) -> Record:
+        """The record of some groups."""
+        return Record(self.days, self.start[chosen], self.count[chosen])
+
     def quantiles(self, levels: Array) -> Array:
         """The smallest observation that a share of each level does not exceed, shape (g, levels); 0 where none is."""
         place = np.clip(np.ceil(levels[None, :] * self.count[:, None] - _EXACT).astype(np.int64) - 1, 0, None)
@@ -65,12 +69,26 @@ class Leads:
         """Which lines a record speaks of, shape (n,)."""
         return (self.own.count > 0) | (~self.stated & (self.supplier.count > 0))
 
+    def rows(self, chosen: npt.NDArray[np.intp]) -> Leads:
+        """The lead times of some lines."""
+        return Leads(
+            own=self.own.rows(chosen),
+            supplier=self.supplier.rows(chosen),
+            mean=self.mean[chosen],
+            deviation=self.deviation[chosen],
+            stated=self.stated[chosen],
+        )
+
     def quantiles(self, levels: Array) -> Array:
         """Quantiles of each line's lead time, days, shape (n, levels)."""
-        weight = (self.own.count / (self.own.count + _SUPPLIER_WEIGHT))[:, None]
-        recorded = weight * self.own.quantiles(levels) + (1 - weight) * self.supplier.quantiles(levels)
-        assumed = lead_times(levels, self.mean, self.deviation)
-        return np.where(self.observed[:, None], recorded, assumed)
+        seen = np.flatnonzero(self.observed)
+        assumed = np.flatnonzero(~self.observed & (self.deviation > 0))
+        quantiles = np.repeat(self.mean[:, None], len(levels), axis=1)
+        own, supplier = self.own.rows(seen), self.supplier.rows(seen)
+        weight = (own.count / (own.count + _SUPPLIER_WEIGHT))[:, None]
+        quantiles[seen] = weight * own.quantiles(levels) + (1 - weight) * supplier.quantiles(levels)
+        quantiles[assumed] = lead_times(levels, self.mean[assumed], self.deviation[assumed])
+        return quantiles
 
 
 def leads(terms: pl.DataFrame, offers: pl.DataFrame) -> Leads:

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from pipelines.supply.calendar import Calendar, Days, calendar, day_number, on_or_after
+from pipelines.supply.calendar import Calendar, Days, calendar, day_number
 from pipelines.supply.leads import SUPPORT, leads
 from pipelines.supply.paths import Array
 
@@ -51,16 +51,13 @@ def schedule(terms: pl.DataFrame, offers: pl.DataFrame, as_of: date, orders_plac
     order_on, today = dates.order_on(as_of), day_number(as_of)
     arrival, review = _arrivals(dates, order_on, lead.mean[:, None])
     time, deviation, observed = arrival[:, 0] - today, lead.deviation.copy(), None
-    spread = lead.observed | (dates.delivers_on_days & (lead.deviation > 0))
-    if spread.any():
-        some = terms.filter(pl.Series(spread))
-        arrival, review_of_some = _arrivals(
-            calendar(some, orders_placed_at), order_on[spread], leads(some, offers).quantiles(SUPPORT)
-        )
+    some = np.flatnonzero(lead.observed | (dates.delivers_on_days & (lead.deviation > 0)))
+    if len(some):
+        arrival, review[some] = _arrivals(dates.rows(some), order_on[some], lead.rows(some).quantiles(SUPPORT))
+        arrival -= today
+        time[some], deviation[some] = arrival.mean(axis=1), arrival.std(axis=1)
         observed = np.full((len(time), len(SUPPORT)), np.nan)
-        observed[spread] = arrival - today
-        time[spread], deviation[spread] = (arrival - today).mean(axis=1), arrival.std(axis=1)
-        review[spread] = review_of_some
+        observed[some] = arrival
     likely = dates.arrival(order_on, lead.quantiles(_LIKELY))
     return Schedule(
         order_on=order_on,
@@ -78,6 +75,9 @@ def _arrivals(dates: Calendar, order_on: Days, lead_days: Array) -> tuple[Array,
     Two orders that the same delivery brings are one: the next is the one after.
     """
     arrival = dates.arrival(order_on, lead_days)
-    after = dates.arrival(dates.next_order_on(order_on), lead_days)
-    later = on_or_after(np.floor(arrival).astype(np.int64) + 1, dates.delivery_days).astype(np.float64)
-    return arrival, (np.maximum(after, np.where(after > arrival, after, later)) - arrival).mean(axis=1)
+    following = dates.arrival(dates.next_order_on(order_on), lead_days)
+    together = np.flatnonzero((following <= arrival).any(axis=1))
+    if len(together):
+        later = dates.rows(together).delivery_after(arrival[together])
+        following[together] = np.maximum(following[together], later)
+    return arrival, (following - arrival).mean(axis=1)
