@@ -89,7 +89,7 @@ def _as_first_told(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
     if not lake.exists("replenishment") or "data_versions" not in lake.scan("replenishment").collect_schema():
         return orders
     same_run = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("run").is_in(orders["run"].unique()))
-    told = same_run.select("data_versions").unique().collect()["data_versions"]
+    told = same_run.select("data_versions").drop_nulls().unique().collect()["data_versions"]
     return orders.with_columns(data_versions=pl.lit(told.item())) if len(told) == 1 else orders
 
 
