@@ -18,6 +18,7 @@ from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply import jobs as supply_jobs
+from pipelines.supply.situation import Issue, issue_for
 
 _FARTHEST = 53  # periods; beyond, demand goes on at its mean rate
 
@@ -35,10 +36,10 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
         out: The file of orders: parquet, with the columns of table replenishment.
     """
     days_a_period = Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period
-    issue = supply_jobs.issue_for(lake, as_of, days_a_period)
+    issue = issue_for(lake, as_of, days_a_period)
     if issue is None:
         horizon = horizon_of(settings, lake, days_a_period)
-        issue = supply_jobs.Issue(**issue_demand(settings, lake, opening=as_of, horizon=horizon))
+        issue = Issue(**issue_demand(settings, lake, opening=as_of, horizon=horizon))
     return supply_jobs.replenish(settings, lake, as_of=as_of, out=out, issue=issue)
 
 
