@@ -254,7 +254,7 @@ class Supply(Section):
     """How replenishment is decided; defaults for what the supply_terms table leaves open."""
 
     unmet_demand: Literal["lost", "backorder"] = "lost"
-    objective: Literal["cost", "service"] = "cost"
+    objective: Literal["cost", "service", "fill_rate"] = "cost"
     service_target: Probability = 0.95
     review_days: int = Field(default=7, ge=1)
     lead_time_days: float = Field(default=14, ge=0)

@@ -109,13 +109,17 @@ def sample_paths(
     return np.stack([np.zeros_like(before), *paths], axis=1)
 
 
-def lead_times(rank: Array, mean: Array, deviation: Array) -> Array:
-    """Lead times of each path: gamma with this mean and standard deviation, the mean itself where that is zero.
+def lead_times(rank: Array, mean: Array, deviation: Array, observed: Array | None = None) -> Array:
+    """Lead times of each path.
+
+    One of those observed; where there are none, gamma with this mean and standard deviation, or the mean itself where
+    the deviation is zero.
 
     Args:
         rank: Shape (paths,).
         mean: Any unit of time, shape (n,).
         deviation: The same unit, shape (n,).
+        observed: The same unit, ascending, shape (n, m), padded with not-a-number; None where there are none.
 
     Returns:
         The same unit, shape (n, paths).
@@ -123,7 +127,31 @@ def lead_times(rank: Array, mean: Array, deviation: Array) -> Array:
     varies = (deviation > 0) & (mean > 0)
     shape = np.where(varies, (mean / np.where(varies, deviation, 1.0)) ** 2, 1.0)
     drawn = gammaincinv(shape[:, None], rank[None, :]) * (mean / shape)[:, None]
-    return np.where(varies[:, None], drawn, mean[:, None])
+    drawn = np.where(varies[:, None], drawn, mean[:, None])
+    if observed is None or not observed.shape[1]:
+        return drawn
+    count = np.isfinite(observed).sum(axis=1)[:, None]
+    place = np.minimum((rank[None, :] * count).astype(np.int64), np.maximum(count - 1, 0))
+    return np.where(count > 0, np.take_along_axis(observed, place, axis=1), drawn)
+
+
+def comes(confidence: Array, paths: int, seed: int) -> npt.NDArray[np.bool_]:
+    """Whether each open order comes, path by path: on the share of paths that its confidence says.
+
+    The ranks of one slot are a permutation of their own, so that what comes does not depend on demand, on the lead time
+    or on how many slots other lines have.
+
+    Args:
+        confidence: Probability that it comes, shape (n, s).
+        paths: How many.
+        seed: Seed of the permutations.
+
+    Returns:
+        Shape (n, s, paths).
+    """
+    slots = range(confidence.shape[1])
+    ranks = [np.random.default_rng([seed, slot]).permutation(paths) for slot in slots]
+    return np.asarray((np.array(ranks)[None] + 0.5) / paths < confidence[:, :, None])
 
 
 def until(paths: Array, time: Array) -> Array:

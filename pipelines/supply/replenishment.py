@@ -12,8 +12,9 @@ import polars as pl
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
-from pipelines.supply.decision import Lines, decide
+from pipelines.supply.decision import decide
 from pipelines.supply.explanation import drivers
+from pipelines.supply.lines import Lines
 from pipelines.supply.outlook import outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.terms import complete_terms
