@@ -6,45 +6,25 @@ stock is projected through it; the order is chosen on the whole distribution and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pipelines.settings import Supply
 from pipelines.summary import progress
+from pipelines.supply.closed_form import from_quantiles
 from pipelines.supply.constraints import Terms, constrain
-from pipelines.supply.costs import Costs, Prospect
 from pipelines.supply.lines import COST, CYCLE, Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array, comes, draws, lead_times
 from pipelines.supply.projection import Position, project
+from pipelines.supply.window import Costs, View
 
 PATHS = 256
-_LINES_AT_ONCE = 512
-_EXACT = 1e-9
-
-
-@dataclass(frozen=True)
-class View:
-    """A block of lines, looked at ahead: what any quantity would lead to, and the figures that explain it.
-
-    Attributes:
-        prospect: Stock in the window for any quantity.
-        on_order: Expected units received before the next order could arrive, shape (n,).
-        demand_mean: Expected demand over the protection interval, shape (n,), units.
-        demand_p50: Its median.
-        demand_p90: Its 90 % quantile.
-        in_window: Expected demand of the window, shape (n,), units.
-    """
-
-    prospect: Prospect
-    on_order: Array
-    demand_mean: Array
-    demand_p50: Array
-    demand_p90: Array
-    in_window: Array
+_PATHS_AT_ONCE, _QUANTILES_AT_ONCE = 512, 16_384
 
 
 def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: int = 1) -> pl.DataFrame:
@@ -62,13 +42,13 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
         expected costs, the stock-out risks, on_order, demand_mean, demand_p50 and demand_p90.
     """
     lines = lines.completed(supply)
-    drawn = draws(PATHS if ahead.joint is None else ahead.joint.shape[2], ahead.horizon, seed)
-    blocks = list(lines.blocks(ahead.pool, at_once=_LINES_AT_ONCE))
+    view, at_once = _views(ahead, supply, seed)
+    blocks = list(lines.blocks(ahead.pool, at_once=at_once))
     columns: dict[str, Array] = {}
 
-    def work(rows: np.ndarray) -> tuple[np.ndarray, dict[str, Array]]:
+    def work(rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], dict[str, Array]]:
         some = lines.rows(rows)
-        return rows, _decided(some, view_of(some, ahead.rows(rows), supply, drawn, seed), supply)
+        return rows, _decided(some, view(some, ahead.rows(rows)), supply)
 
     with ThreadPoolExecutor(threads) as pool, progress("replenish", len(blocks)) as advance:
         for rows, figures in pool.map(work, blocks):
@@ -80,14 +60,23 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
     return pl.DataFrame(columns)
 
 
-def view_of(lines: Lines, ahead: Outlook, supply: Supply, drawn: Array, seed: int) -> View:
+def _views(ahead: Outlook, supply: Supply, seed: int) -> tuple[Callable[[Lines, Outlook], View], int]:
+    """How to look ahead, along paths or from quantiles, and how many lines at once the caches of a processor hold."""
+    lost = supply.unmet_demand == "lost"
+    if ahead.periods is None or supply.method == "quantiles":
+        return (lambda lines, ahead: from_quantiles(lines, ahead, lost=lost)), _QUANTILES_AT_ONCE
+    drawn = draws(PATHS if ahead.joint is None else ahead.joint.shape[2], ahead.horizon, seed)
+    return (lambda lines, ahead: from_paths(lines, ahead, drawn, lost=lost, seed=seed)), _PATHS_AT_ONCE
+
+
+def from_paths(lines: Lines, ahead: Outlook, drawn: Array, *, lost: bool, seed: int) -> View:
     """Look ahead along sample paths.
 
     Args:
         lines: One block (`Lines.blocks`), completed.
         ahead: Demand ahead of the same lines.
-        supply: What happens to unmet demand.
         drawn: From `paths.draws`.
+        lost: Whether unmet demand is lost; otherwise it waits.
         seed: Seed of the draws that say which doubtful receipts come.
     """
     lead = lines.lead[:, None]
@@ -104,7 +93,7 @@ def view_of(lines: Lines, ahead: Outlook, supply: Supply, drawn: Array, seed: in
         arrival=lines.now[:, None] + lead,
         review=lines.review[:, None],
         steps=int(lines.steps()[0]),
-        lost=supply.unmet_demand == "lost",
+        lost=lost,
     )
     horizon = min(ahead.horizon, max(int(np.ceil(position.end.max())), 1))
     projection = project(ahead.paths(drawn, horizon), position)

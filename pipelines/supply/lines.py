@@ -108,6 +108,15 @@ class Lines:
         """Which lines have a lead time that is not the same each time, shape (n,)."""
         return np.asarray((self.lead_sd > 0) | np.isfinite(self.lead_observed).any(axis=1))
 
+    def lead_moments(self) -> tuple[Array, Array]:
+        """Mean and variance of each lead time, of those observed where there are some, shape (n,), periods."""
+        seen = np.isfinite(self.lead_observed)
+        count = np.maximum(seen.sum(axis=1), 1)
+        mean = np.where(seen, self.lead_observed, 0.0).sum(axis=1) / count
+        variance = np.where(seen, (self.lead_observed - mean[:, None]) ** 2, 0.0).sum(axis=1) / count
+        stated = ~seen.any(axis=1)
+        return np.where(stated, self.lead, mean), np.where(stated, self.lead_sd**2, variance)
+
     def may_fail(self) -> npt.NDArray[np.bool_]:
         """Which lines have an open order that may not come, shape (n,)."""
         return np.asarray(((self.confidence < 1) & (self.receipts > 0)).any(axis=1))

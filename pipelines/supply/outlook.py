@@ -21,7 +21,7 @@ class Outlook:
         levels: Levels of the quantiles, shape (q,).
         sums: Quantiles of demand summed over the next 1 … H periods, shape (n, H, q), units.
         sums_mean: Their means, shape (n, H).
-        periods: Quantiles of single periods, shape (n, H, q), units.
+        periods: Quantiles of single periods, shape (n, H, q), units; None where only sums were forecast.
         periods_mean: Their means, shape (n, H).
         joint: Ranks in (0, 1) of each pool's paths, shape (pools, H, paths); None where demand has learned none.
         pool: The pool of each line, shape (n,).
@@ -30,8 +30,8 @@ class Outlook:
     levels: Array
     sums: Array
     sums_mean: Array
-    periods: Array
-    periods_mean: Array
+    periods: Array | None = None
+    periods_mean: Array | None = None
     joint: Array | None = None
     pool: npt.NDArray[np.intp] | None = None
 
@@ -42,7 +42,9 @@ class Outlook:
 
     def known(self) -> npt.NDArray[np.bool_]:
         """Which lines have a whole forecast, shape (n,)."""
-        parts = (self.sums.sum(axis=2), self.sums_mean, self.periods.sum(axis=2), self.periods_mean)
+        parts = [self.sums.sum(axis=2), self.sums_mean]
+        if self.periods is not None and self.periods_mean is not None:
+            parts += [self.periods.sum(axis=2), self.periods_mean]
         return np.asarray(np.isfinite(sum(parts)).all(axis=1))
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Outlook:
@@ -56,23 +58,30 @@ class Outlook:
         Args:
             drawn: From `paths.draws`, for all lines.
             horizon: Periods, at most as many as the outlook has.
+
+        Raises:
+            ValueError: Only sums were forecast.
         """
+        if self.periods is None or self.periods_mean is None:
+            raise ValueError("sample paths need forecasts of single periods")
+        ranks: Iterator[Array]
+        if self.joint is None or self.pool is None:
+            spreads = (
+                spread(self.levels, self.sums, self.sums_mean),
+                spread(self.levels, self.periods, self.periods_mean),
+            )
+            ranks = one_factor_ranks(drawn[1 : horizon + 2], shared_part(*spreads))
+        else:  # the ranks of a pool are shared by its lines
+            pool = self.pool[:1] if (self.pool == self.pool[:1]).all() else self.pool
+            ranks = (self.joint[pool, k] for k in range(horizon))
         return sample_paths(
-            self._ranks(drawn, horizon),
+            ranks,
             self.levels,
             self.periods[:, :horizon],
             self.periods_mean[:, :horizon],
             self.sums[:, :horizon],
             self.sums_mean[:, :horizon],
         )
-
-    def _ranks(self, drawn: Array, horizon: int) -> Iterator[Array]:
-        if self.joint is not None:
-            return (self.joint[self.pool, k] for k in range(horizon))
-        shared = shared_part(
-            spread(self.levels, self.sums, self.sums_mean), spread(self.levels, self.periods, self.periods_mean)
-        )
-        return one_factor_ranks(drawn[1 : horizon + 2], shared)
 
 
 def outlook(

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.supply.costs import Costs
 from pipelines.supply.paths import Array, until
+from pipelines.supply.window import Costs
 
 _EXACT = 1e-9
 

@@ -1,4 +1,4 @@
-"""What a window of stock costs, and the weights of its parts that the effective ratio asks for."""
+"""The window that an order placed now is for: what any quantity leads to there, and what that costs."""
 
 from __future__ import annotations
 
@@ -35,6 +35,27 @@ class Prospect(Protocol):
     def safest(self, service: Array) -> Array: ...  # noqa: D102
 
     def filling(self, target: Array) -> Array: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class View:
+    """Lines looked at ahead: what any quantity would lead to, and the figures that explain it.
+
+    Attributes:
+        prospect: Stock in the window for any quantity.
+        on_order: Expected units received before the next order could arrive, shape (n,).
+        demand_mean: Expected demand over the protection interval, shape (n,), units.
+        demand_p50: Its median.
+        demand_p90: Its 90 % quantile.
+        in_window: Expected demand of the window, shape (n,), units.
+    """
+
+    prospect: Prospect
+    on_order: Array
+    demand_mean: Array
+    demand_p50: Array
+    demand_p90: Array
+    in_window: Array
 
 
 @dataclass(frozen=True)
