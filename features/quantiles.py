@@ -155,7 +155,8 @@ class Curve:
         low = np.clip(count - 1, 0, len(self.knots) - 2)
         rows = np.arange(len(self.values))
         gap = self.values[rows, low + 1] - self.values[rows, low]
-        risen = np.divide(demand - self.values[rows, low], gap, out=np.zeros(len(gap)), where=gap > 0)
+        over = (count == len(self.knots)).astype(np.float64)
+        risen = np.divide(demand - self.values[rows, low], gap, out=over, where=gap > 0)
         return count, low, np.clip(risen, 0, 1)
 
     def _tails_over(self, demand: Float64Array) -> Float64Array:
