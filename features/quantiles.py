@@ -162,7 +162,7 @@ class Curve:
     def _tails_over(self, demand: Float64Array) -> Float64Array:
         """How many scales of the tail a demand lies above the highest knot."""
         over = np.maximum(demand - self.values[:, -1], 0.0)
-        return np.divide(over, self.tail, out=np.full(len(over), np.inf), where=self.tail > 0)
+        return np.asarray(np.divide(over, self.tail, out=np.full(len(over), np.inf), where=self.tail > 0))
 
 
 def _segment_of_thousandth(knots: Float64Array) -> Int64Array:

@@ -264,7 +264,9 @@ class Supply(Section):
     unit_cost_share: Share = Field(default=0.5, description="of the selling price, where no unit_cost is given")
     holding_rate_a_year: float = Field(default=0.25, ge=0)
     shortage_cost_share: Share = Field(default=0.5, description="of the selling price, lost margin per unit")
-    effective_ratio: Share = Field(default=1.0, description="scales the critical ratio; tuned on a simulator")
+    effective_ratio: Literal["auto"] | Share = Field(
+        default="auto", description="scales the critical ratio; tuned on a simulator"
+    )
     method: Literal["paths", "quantiles"] = "paths"
     illustrative: Illustration | None = None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.quantiles import Curve
-from pipelines.supply.lines import Lines
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.window import Costs, View

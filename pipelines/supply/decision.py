@@ -17,11 +17,13 @@ from pipelines.settings import Supply
 from pipelines.summary import progress
 from pipelines.supply.closed_form import from_quantiles
 from pipelines.supply.constraints import Terms, constrain
-from pipelines.supply.lines import COST, CYCLE, Lines
+from pipelines.supply.line_arrays import COST, CYCLE, Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array, comes, draws, lead_times
 from pipelines.supply.projection import Position, project
 from pipelines.supply.window import Costs, View
+
+__all__ = ["PATHS", "Lines", "decide"]
 
 PATHS = 256
 _PATHS_AT_ONCE, _QUANTILES_AT_ONCE = 512, 16_384
@@ -176,7 +178,7 @@ def _wish(lines: Lines, view: View, weighed: Costs) -> Array:
         wish = view.prospect.safest(lines.service_target)
     else:
         wish = view.prospect.filling(lines.service_target)
-    return np.where(wish > 0, np.maximum(wish, _economic(lines, view)), 0.0)
+    return np.asarray(np.where(wish > 0, np.maximum(wish, _economic(lines, view)), 0.0))
 
 
 def _economic(lines: Lines, view: View) -> Array:
@@ -185,7 +187,8 @@ def _economic(lines: Lines, view: View) -> Array:
     priced = lines.holding_cost > 0
     economic = np.sqrt(2 * lines.fixed_cost * rate / np.where(priced, lines.holding_cost, 1.0)) * priced
     keeps = np.isinf(lines.shelf_life)
-    return np.where(keeps, economic, np.minimum(economic, rate * np.where(keeps, 0.0, lines.shelf_life)))
+    in_shelf_life = rate * np.where(keeps, 0.0, lines.shelf_life)
+    return np.asarray(np.where(keeps, economic, np.minimum(economic, in_shelf_life)))
 
 
 def _saved_by_waiting(lines: Lines, view: View, quantity: Array) -> Array:

@@ -14,7 +14,7 @@ from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
 from pipelines.supply.decision import decide
 from pipelines.supply.explanation import drivers
-from pipelines.supply.lines import Lines
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.outlook import outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.terms import complete_terms

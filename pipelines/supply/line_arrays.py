@@ -16,22 +16,35 @@ COST, CYCLE, FILL_RATE = range(3)  # what a line is to reach: least cost, cycle 
 _KIND_OF = {"cost": COST, "service": CYCLE, "fill_rate": FILL_RATE}
 
 
-# One number for all lines; typed Any so that an array may take its place.
-_UNSAID: Any = np.float64(np.nan)
-_NEVER: Any = np.float64(np.inf)
-_NONE: Any = np.float64(0)
-_SURE: Any = np.float64(1)
+_OTHERWISE = {
+    "lead_observed": np.nan,
+    "confidence": 1.0,
+    "lots": 0.0,
+    "lot_expiry": np.inf,
+    "shelf_life": np.inf,
+    "unit_cost": 0.0,
+    "backorder_cost": 0.0,
+    "service_kind": np.nan,
+    "fixed_cost": 0.0,
+    "storage_maximum": np.inf,
+    "ratio": np.nan,
+    "break_quantity": np.inf,
+    "break_cost": 0.0,
+    "rounding": 0.0,
+}
+
+Given = Any  # an array, one number for all lines, or None for the default; an array once the lines are made
 
 
 @dataclass(frozen=True)
 class Lines:
     """Lines to decide, as arrays of shape (n,) unless said. Times in periods since the forecast was issued.
 
-    What has a default may be left out, or be one number (an array without dimensions, np.float64) for all lines.
+    What has a default may be left out or None, or be one number for all lines.
 
     Attributes:
         on_hand: Units at the opening of the decision day.
-        receipts: Units of each open order, shape (n, s).
+        receipts: Units of each open order, shape (n, s); below zero where units leave for sure.
         due: When each arrives, shape (n, s).
         now: The decision day.
         lead: Mean lead time, periods.
@@ -55,6 +68,9 @@ class Lines:
         fixed_cost: Of one order line.
         storage_maximum: Most units on hand and on order.
         ratio: Effective ratio: scales the critical ratio; not-a-number: as the settings say.
+        break_quantity: Quantities from which a unit costs less, ascending, padded with infinity, shape (n, b).
+        break_cost: What it costs then, shape (n, b).
+        rounding: To the multiple: 0 whatever costs least, 1 up, 2 down, 3 to the nearest.
     """
 
     on_hand: Array
@@ -70,25 +86,37 @@ class Lines:
     moq: Array
     multiple: Array
     maximum: Array
-    lead_observed: Array = _UNSAID
-    confidence: Array = _SURE
-    lots: Array = _NONE
-    lot_expiry: Array = _NEVER
-    shelf_life: Array = _NEVER
-    unit_cost: Array = _NONE
-    backorder_cost: Array = _NONE
-    service_kind: Array = _UNSAID
-    fixed_cost: Array = _NONE
-    storage_maximum: Array = _NEVER
-    ratio: Array = _UNSAID
+    lead_observed: Given = None
+    confidence: Given = None
+    lots: Given = None
+    lot_expiry: Given = None
+    shelf_life: Given = None
+    unit_cost: Given = None
+    backorder_cost: Given = None
+    service_kind: Given = None
+    fixed_cost: Given = None
+    storage_maximum: Given = None
+    ratio: Given = None
+    break_quantity: Given = None
+    break_cost: Given = None
+    rounding: Given = None
 
     def __post_init__(self) -> None:
-        n = len(self.on_hand)
-        wide = {"lead_observed": 1, "confidence": self.receipts.shape[1], "lots": 1, "lot_expiry": 1}
-        for name, value in ((f.name, getattr(self, f.name)) for f in fields(self)):
+        n, slots = self.receipts.shape
+        wide = {
+            "lead_observed": 1,
+            "confidence": slots,
+            "lots": 1,
+            "lot_expiry": 1,
+            "break_quantity": 1,
+            "break_cost": 1,
+        }
+        for name, otherwise in _OTHERWISE.items():
+            given = getattr(self, name)
+            value = np.asarray(otherwise if given is None else given, dtype=np.float64)
             if value.ndim == 0:
-                whole = np.full((n, wide[name]) if name in wide else n, value)
-                object.__setattr__(self, name, whole)
+                value = np.full((n, wide[name]) if name in wide else n, value)
+            object.__setattr__(self, name, value)
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Lines:
         """Some of the lines."""
@@ -96,9 +124,9 @@ class Lines:
 
     def completed(self, supply: Supply) -> Lines:
         """The lines with what they leave to the settings."""
+        effective = 1.0 if supply.effective_ratio == "auto" else supply.effective_ratio
         kind = np.where(np.isnan(self.service_kind), _KIND_OF[supply.objective], self.service_kind)
-        ratio = np.where(np.isnan(self.ratio), supply.effective_ratio, self.ratio)
-        return replace(self, service_kind=kind, ratio=ratio)
+        return replace(self, service_kind=kind, ratio=np.where(np.isnan(self.ratio), effective, self.ratio))
 
     def steps(self) -> npt.NDArray[np.int64]:
         """Steps of about one period in a review interval, shape (n,)."""
