@@ -86,7 +86,7 @@ class Outlook:
 
 def outlook(
     lines: pl.DataFrame,
-    forecasts: pl.DataFrame,
+    forecasts: pl.DataFrame | None,
     lead_time_demand: pl.DataFrame,
     keys: Sequence[str],
     path_ranks: pl.DataFrame | None = None,
@@ -95,7 +95,7 @@ def outlook(
 
     Args:
         lines: Key columns, one row a line.
-        forecasts: One issue of table forecasts.
+        forecasts: One issue of table forecasts; None to go by the sums alone.
         lead_time_demand: The same issue of table lead_time_demand.
         keys: The shop's series columns.
         path_ranks: The same issue of table path_ranks; None or empty where there is none.
@@ -105,24 +105,29 @@ def outlook(
     horizon = int(lead_time_demand["periods"].to_numpy().max(initial=1))
     numbered = lines.select(keys).with_row_index("line")
 
-    def array(frame: pl.DataFrame, step: str) -> Array:
-        rows = frame.filter(pl.col(step) <= horizon).join(numbered, on=list(keys), how="inner")
-        values = np.full((lines.height, horizon, len(names) + 1), np.nan)
-        place = rows["line"].to_numpy(), rows[step].to_numpy() - 1
-        values[place] = rows.select(*names, "mean").cast(pl.Float64).to_numpy()
-        return values
+    def arrays(frame: pl.DataFrame, step: str) -> tuple[Array, Array]:
+        values = np.full((lines.height, horizon, len(names)), np.nan)
+        means = np.full((lines.height, horizon), np.nan)
+        for k in range(horizon):  # period by period: one join of whole columns each, without a table of everything
+            rows = frame.filter(pl.col(step) == k + 1).join(numbered, on=list(keys), how="inner")
+            place = rows["line"].to_numpy()
+            means[place, k] = rows["mean"].to_numpy()
+            for q, name in enumerate(names):
+                values[place, k, q] = rows[name].to_numpy()
+        return values, means
 
-    sums, periods = array(lead_time_demand, "periods"), array(forecasts, "horizon")
-    joint, pool = _joint(path_ranks, lead_time_demand, horizon), None
+    sums, sums_mean = arrays(lead_time_demand, "periods")
+    periods, periods_mean = (None, None) if forecasts is None else arrays(forecasts, "horizon")
+    joint, pool = (None, None) if forecasts is None else (_joint(path_ranks, lead_time_demand, horizon), None)
     if joint is not None:
         pools = lead_time_demand.select(*keys, "pool").unique(keys)
         pool = numbered.join(pools, on=list(keys), how="left", maintain_order="left")["pool"].fill_null(-1).to_numpy()
     return Outlook(
         levels=np.array([levels[name] for name in names]),
-        sums=sums[:, :, :-1],
-        sums_mean=sums[:, :, -1],
-        periods=periods[:, :, :-1],
-        periods_mean=periods[:, :, -1],
+        sums=sums,
+        sums_mean=sums_mean,
+        periods=periods,
+        periods_mean=periods_mean,
         joint=joint,
         pool=pool,
     )

@@ -99,7 +99,13 @@ def replenishment(
     """
     keys = list(keys)
     stocked = situation.stock.sort(keys)
-    ahead = outlook(stocked, situation.forecasts, situation.lead_time_demand, keys, situation.path_ranks)
+    ahead = outlook(
+        stocked,
+        None if supply.method == "quantiles" else situation.forecasts,
+        situation.lead_time_demand,
+        keys,
+        situation.path_ranks,
+    )
     known = ahead.known()
     if not known.any():
         raise NotEnoughDataError(

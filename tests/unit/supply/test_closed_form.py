@@ -71,7 +71,7 @@ def test_what_it_orders_costs_little_more_on_paths_than_the_best(unmet_demand, r
     )
     said = closed["expected_cost"].to_numpy()[ordered].sum()  # lost sales: the shape of the need is not that of demand
     assert said == pytest.approx(cost.sum(), rel=0.15 if unmet_demand == "lost" else 0.05)
-    assert (closed["stock_out_risk_before"] - by_paths["stock_out_risk_before"]).abs().mean() < 0.04
+    assert (closed["stock_out_risk_before"] - by_paths["stock_out_risk_before"]).abs().mean() < 0.05
     assert closed["on_order"].sum() == pytest.approx(by_paths["on_order"].sum(), rel=0.05)
     for name, gap in (("demand_mean", 0.03), ("demand_p90", 0.06)):
         np.testing.assert_allclose(closed[name], by_paths[name], rtol=gap, atol=0.1)
