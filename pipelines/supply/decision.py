@@ -20,6 +20,7 @@ from pipelines.supply.constraints import Terms, constrain
 from pipelines.supply.line_arrays import COST, CYCLE, Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array, comes, draws, lead_times
+from pipelines.supply.perishables import Shelf, age
 from pipelines.supply.projection import Position, project
 from pipelines.supply.window import Costs, View
 
@@ -97,11 +98,14 @@ def from_paths(lines: Lines, ahead: Outlook, drawn: Array, *, lost: bool, seed: 
         steps=int(lines.steps()[0]),
         lost=lost,
     )
-    horizon = min(ahead.horizon, max(int(np.ceil(position.end.max())), 1))
-    projection = project(ahead.paths(drawn, horizon), position)
+    perishable = bool(lines.perishable().any())
+    horizon = ahead.horizon if perishable else min(ahead.horizon, max(int(np.ceil(position.end.max())), 1))
+    paths = ahead.paths(drawn, horizon)
+    projection = project(paths, position)
     middle, high = _quantiles(projection.demand, 0.5, 0.9)
+    shelf = Shelf(lines.lots, lines.lot_expiry, lines.shelf_life)
     return View(
-        prospect=projection,
+        prospect=age(paths, position, shelf, projection.in_window) if perishable else projection,
         on_order=position.supply_before(position.end).mean(axis=1) - lines.on_hand,
         demand_mean=projection.demand.mean(axis=1),
         demand_p50=middle,
