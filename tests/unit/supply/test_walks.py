@@ -129,15 +129,15 @@ def test_perishables_are_ordered_at_the_least_cost_waste_counted(lost):
     supply = Supply(unmet_demand="lost" if lost else "backorder")
     lines = replace(made_lines(n, perishable=True, lost=lost, seed=9), shelf_life=np.full(n, 1.25)).completed(supply)
     ahead = ahead_of(lambda k: stats.gamma(1.5 * k, scale=6), lines=n, horizon=HORIZON)
-    wish, cost = decide(lines, ahead, supply, seed=SEED).select("unconstrained_quantity", "expected_cost_unconstrained")
-    for share in (0.0, 0.5, 0.8, 0.95, 1.05, 1.2, 1.5):
-        there = replace(lines, moq=wish.to_numpy() * share, maximum=wish.to_numpy() * share, service_kind=1.0)
-        other = decide(replace(there, service_target=np.full(n, 0.999)), ahead, supply, seed=SEED)
-        same = (other["quantity"] - wish * share).abs() < 1e-6
-        assert same.sum() > n / 3
-        assert (cost <= other["expected_cost"] * 1.001 + 1e-6).filter(same).all()
-    keeps = decide(replace(lines, shelf_life=np.full(n, np.inf), lots=None, lot_expiry=None), ahead, supply, seed=SEED)
-    assert wish.sum() < keeps["unconstrained_quantity"].sum()
+    for rows in lines.blocks(at_once=n):
+        some, there = lines.rows(rows), ahead.rows(rows)
+        costs, prospect = costs_of(some, supply), from_paths(some, there, DRAWN, lost=lost, seed=SEED).prospect
+        wish = prospect.cheapest(costs)
+        for other in (wish * share + more for share in (0.0, 0.5, 0.8, 0.95, 1, 1.05, 1.2, 1.5) for more in (0, 1)):
+            assert (costs.of(prospect, wish) <= costs.of(prospect, other) * 1.001 + 1e-6).all()
+        keeps = replace(some, shelf_life=None, lots=None, lot_expiry=None)
+        careless = from_paths(keeps, there, DRAWN, lost=lost, seed=SEED).prospect.cheapest(costs)
+        assert costs.of(prospect, wish).sum() < costs.of(prospect, careless).sum()
 
 
 @pytest.mark.parametrize("objective", ["service", "fill_rate"])
