@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from pipelines.settings import Supply
-from pipelines.supply.decision import from_paths
+from pipelines.supply.decision import costs_of, from_paths
 from pipelines.supply.paths import comes, draws, lead_times
 from tests.unit.supply.test_decision import ahead_of, lines_of
 
