@@ -21,7 +21,7 @@ from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.window import Costs, View
 
-_RANKS = (np.arange(32) + 0.5)[None, :] / 32
+_RANKS = (np.arange(16) + 0.5)[None, :] / 16
 _HIGHEST = 0.999  # rank beyond which a quantile forecast says nothing
 _HALVINGS = 24
 
@@ -34,11 +34,13 @@ class Need:
         demand: Demand from the decision to that moment.
         stretch: Standard deviation of the need ÷ that of the demand, above zero, shape (n,).
         shift: Expected need less the stretched mean of demand, shape (n,), units.
+        mean: Expected need, shape (n,), units.
     """
 
     demand: Curve
     stretch: Array
     shift: Array
+    mean: Array
 
     def at(self, rank: Array) -> Array:
         """Quantile of the need at a rank a line, shape (n,), units."""
@@ -54,8 +56,7 @@ class Need:
 
     def left(self, quantity: Array) -> Array:
         """E[(quantity − need)⁺], shape (n,), units."""
-        mean = self.shift + self.stretch * self.demand.excess(np.zeros(len(quantity)))
-        return quantity - mean + self.excess(quantity)
+        return quantity - self.mean + self.excess(quantity)
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def need_until(demand: Curve, mean: Array, variance: Array) -> Need:
     of_demand, spread = _moments(demand)
     stretch = np.sqrt(np.divide(variance, spread, out=np.ones_like(spread), where=spread > 0))
     stretch = np.maximum(stretch, 1e-6)
-    return Need(demand, stretch, mean - stretch * of_demand)
+    return Need(demand, stretch, mean - stretch * of_demand, mean)
 
 
 def from_quantiles(lines: Lines, ahead: Outlook, *, lost: bool) -> View:

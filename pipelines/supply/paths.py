@@ -96,17 +96,17 @@ def sample_paths(
     Returns:
         Units, shape (n, K + 1, paths); [:, 0] is zero and no path ever falls.
     """
-    before: Array = np.zeros(())
-    paths = []
+    lines, steps = sums_mean.shape
+    paths = np.zeros((lines, steps + 1, 0))
     for k, rank in enumerate(ranks):
-        drawn = before + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
+        if not k:
+            paths = np.zeros((lines, steps + 1, rank.shape[1]))
+        drawn = paths[:, k] + demand_at(rank, levels, periods[:, k], periods_mean[:, k])
         evenly = (np.arange(drawn.shape[1])[None, :] + 0.5) / drawn.shape[1]
         until_k = np.empty_like(drawn)
-        sum_at = demand_at(evenly, levels, sums[:, k], sums_mean[:, k])
-        np.put_along_axis(until_k, _ascending(drawn), sum_at, axis=1)
-        before = np.maximum(until_k, before)
-        paths.append(before)
-    return np.stack([np.zeros_like(before), *paths], axis=1)
+        np.put_along_axis(until_k, _ascending(drawn), demand_at(evenly, levels, sums[:, k], sums_mean[:, k]), axis=1)
+        np.maximum(until_k, paths[:, k], out=paths[:, k + 1])
+    return paths
 
 
 def _ascending(drawn: Array) -> npt.NDArray[np.int64]:
@@ -175,13 +175,13 @@ def until(paths: Array, time: Array) -> Array:
     Returns:
         Units, shape (n, paths).
     """
-    horizon = paths.shape[1] - 1
+    horizon, width = paths.shape[1] - 1, paths.shape[2]
     whole = np.minimum(time.astype(np.int64), horizon - 1)
     part = np.minimum(time, horizon) - whole
+    rows = np.arange(len(paths))[:, None]
     if time.shape[1] == 1:
-        rows = np.arange(len(paths))
-        low, high = paths[rows, whole[:, 0]], paths[rows, whole[:, 0] + 1]
+        low, high = paths[rows[:, 0], whole[:, 0]], paths[rows[:, 0], whole[:, 0] + 1]
     else:
-        low = np.take_along_axis(paths, whole[:, None], axis=1)[:, 0]
-        high = np.take_along_axis(paths, whole[:, None] + 1, axis=1)[:, 0]
+        place = (rows * (horizon + 1) + whole) * width + np.arange(width)
+        low, high = paths.reshape(-1).take(place), paths.reshape(-1).take(place + width)
     return np.asarray((low + (high - low) * part) * np.maximum(time / horizon, 1.0))

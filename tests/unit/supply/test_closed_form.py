@@ -67,7 +67,7 @@ def test_what_it_orders_costs_little_more_on_paths_than_the_best(unmet_demand, r
     assert cost.sum() <= best.sum() * 1.02
     assert (cost <= best * 1.15 + 1).all()
     np.testing.assert_allclose(
-        closed["expected_cost_at_zero"].sum(), by_paths["expected_cost_at_zero"].sum(), rtol=0.05
+        closed["expected_cost_at_zero"].sum(), by_paths["expected_cost_at_zero"].sum(), rtol=0.07
     )
     said = closed["expected_cost"].to_numpy()[ordered].sum()  # lost sales: the shape of the need is not that of demand
     assert said == pytest.approx(cost.sum(), rel=0.15 if unmet_demand == "lost" else 0.05)
