@@ -15,8 +15,9 @@ import polars as pl
 
 from features.quantiles import demand_at
 from pipelines.settings import Supply
-from pipelines.supply.decision import Lines, decide
+from pipelines.supply.decision import decide
 from pipelines.supply.frontier import frontier
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.measures import best_static, cost, measure
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
@@ -84,7 +85,7 @@ class Past:
     def scenario(self) -> Scenario:
         """The world: demand as it came, where it is unknown as it was expected; opening stock for the first wait."""
         came = self.demand[:, self.before :]
-        expected = np.stack([np.rint(ahead.periods_mean[:, 0]) for ahead in self.outlooks], axis=1)
+        expected = np.stack([np.rint(ahead.sums_mean[:, 0]) for ahead in self.outlooks], axis=1)
         opening = np.ceil(self.quantiles(np.maximum(self.ratio, 0.5))[0] - _EXACT)
         return Scenario(
             demand=np.where(np.isnan(came), expected, came),

@@ -1,14 +1,13 @@
 """The quantity that costs least, or that meets the service target, for many lines at once: arrays in, one frame out.
 
-Demand over the protection interval (lead time + review) comes as sample paths; stock is projected along each of them;
-the order is chosen on all of them together and then fitted to the supplier's terms.
+Demand over the protection interval (lead time + review) comes as sample paths, or as quantiles where there is no more;
+stock is projected through it; the order is chosen on the whole distribution and then fitted to the supplier's terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -16,81 +15,19 @@ import polars as pl
 
 from pipelines.settings import Supply
 from pipelines.summary import progress
+from pipelines.supply.closed_form import from_quantiles
 from pipelines.supply.constraints import Terms, constrain
+from pipelines.supply.line_arrays import COST, CYCLE, Lines
 from pipelines.supply.outlook import Outlook
-from pipelines.supply.paths import Array, draws, lead_times
+from pipelines.supply.paths import Array, comes, draws, lead_times
+from pipelines.supply.perishables import Shelf, age
 from pipelines.supply.projection import Position, project
+from pipelines.supply.window import Costs, View
+
+__all__ = ["PATHS", "Lines", "decide"]
 
 PATHS = 256
-_LINES_AT_ONCE = 512
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Lines to decide, as arrays of shape (n,) unless said. Times in periods since the forecast was issued.
-
-    Attributes:
-        on_hand: Units at the opening of the decision day.
-        receipts: Units of each open order, shape (n, s).
-        due: When each arrives, shape (n, s).
-        now: The decision day.
-        lead: Mean lead time, periods.
-        lead_sd: Its standard deviation, periods.
-        review: Periods between reviews.
-        holding_cost: Per unit and period.
-        shortage_cost: Per unit.
-        service_target: Probability that nothing is missing between two receipts.
-        moq: Minimum order quantity.
-        multiple: Order multiple.
-        maximum: Largest order.
-        lead_observed: Lead times at evenly spread levels, rising, periods, shape (n, m); not-a-number in rows for which
-            `lead` and `lead_sd` say it all; None where they do for every line. All lead times count from the decision
-            and hold the wait for the order day and the delivery day.
-        confidence: Probability that each open order comes at all, shape (n, s); None where all do.
-        lots: Units of the stock by lot, the oldest first, shape (n, l); None where nothing expires.
-        lot_expiry: When each can no longer be sold, shape (n, l); infinite for what keeps.
-        shelf_life: Periods that what is ordered now can be sold after it arrives; infinite for what keeps.
-        backorder_cost: Per unit and period that it waits.
-        service_kind: What the target is of: 0 none, cost decides; 1 cycles without stock-out; 2 units met from stock.
-        fixed_cost: Of one order, whatever its quantity.
-        storage_maximum: Most on hand and on order together; infinite for no limit.
-        unit_cost: What a unit costs.
-        break_quantity: Quantities from which a unit costs less, rising, infinite where a line has fewer, shape (n, b).
-        break_cost: What it costs then, shape (n, b).
-        rounding: To the multiple: 0 whatever costs least, 1 up, 2 down, 3 to the nearest.
-    """
-
-    on_hand: Array
-    receipts: Array
-    due: Array
-    now: Array
-    lead: Array
-    lead_sd: Array
-    review: Array
-    holding_cost: Array
-    shortage_cost: Array
-    service_target: Array
-    moq: Array
-    multiple: Array
-    maximum: Array
-    lead_observed: Array | None = None
-    confidence: Array | None = None
-    lots: Array | None = None
-    lot_expiry: Array | None = None
-    shelf_life: Array | None = None
-    backorder_cost: Array | None = None
-    service_kind: Array | None = None
-    fixed_cost: Array | None = None
-    storage_maximum: Array | None = None
-    unit_cost: Array | None = None
-    break_quantity: Array | None = None
-    break_cost: Array | None = None
-    rounding: Array | None = None
-
-    def rows(self, chosen: npt.NDArray[np.intp]) -> Lines:
-        """Some of the lines."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Lines(**{name: value[chosen] for name, value in values.items() if value is not None})
+_PATHS_AT_ONCE, _QUANTILES_AT_ONCE = 512, 16_384
 
 
 def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: int = 1) -> pl.DataFrame:
@@ -107,85 +44,158 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
         One row a line in the same order: quantity, unconstrained_quantity, order_up_to, binding_constraint, the
         expected costs, the stock-out risks, on_order, demand_mean, demand_p50 and demand_p90.
     """
-    drawn = draws(PATHS if ahead.joint is None else ahead.joint.shape[2], ahead.horizon, seed)
-    blocks = list(_blocks(lines))
-    frames = []
+    lines = lines.completed(supply)
+    view, at_once = _views(ahead, supply, seed)
+    blocks = list(lines.blocks(ahead.pool, at_once=at_once))
+    columns: dict[str, Array] = {}
+
+    def work(rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], dict[str, Array]]:
+        some = lines.rows(rows)
+        return rows, _decided(some, view(some, ahead.rows(rows)), supply)
+
     with ThreadPoolExecutor(threads) as pool, progress("replenish", len(blocks)) as advance:
-        decisions = pool.map(lambda rows: _decide_block(lines.rows(rows), ahead.rows(rows), supply, drawn), blocks)
-        for rows, frame in zip(blocks, decisions, strict=True):
-            frames.append(frame.with_columns(line=pl.Series(rows)))
+        for rows, figures in pool.map(work, blocks):
+            for name, values in figures.items():
+                if name not in columns:
+                    columns[name] = np.empty(len(lines.on_hand), dtype=values.dtype)
+                columns[name][rows] = values
             advance()
-    if not frames:
-        return pl.DataFrame()
-    return pl.concat(frames).sort("line").drop("line")
+    return pl.DataFrame(columns)
 
 
-def _blocks(lines: Lines) -> Iterator[npt.NDArray[np.intp]]:
-    """Row numbers of lines that can be worked on together: equal steps, and lead times that vary or do not."""
-    kind = np.column_stack([_steps(lines.review), lines.lead_sd > 0])
-    for one in np.unique(kind, axis=0):
-        rows = np.flatnonzero((kind == one).all(axis=1))
-        yield from (rows[start : start + _LINES_AT_ONCE] for start in range(0, len(rows), _LINES_AT_ONCE))
+def _views(ahead: Outlook, supply: Supply, seed: int) -> tuple[Callable[[Lines, Outlook], View], int]:
+    """How to look ahead, along paths or from quantiles, and how many lines at once the caches of a processor hold."""
+    lost = supply.unmet_demand == "lost"
+    if ahead.periods is None or supply.method == "quantiles":
+        return (lambda lines, ahead: from_quantiles(lines, ahead, lost=lost)), _QUANTILES_AT_ONCE
+    drawn = draws(PATHS if ahead.joint is None else ahead.joint.shape[2], ahead.horizon, seed)
+    return (lambda lines, ahead: from_paths(lines, ahead, drawn, lost=lost, seed=seed)), _PATHS_AT_ONCE
 
 
-def _steps(review: Array) -> npt.NDArray[np.int64]:
-    """Steps of about one period in a review interval."""
-    return np.maximum(np.rint(review), 1).astype(np.int64)
+def from_paths(lines: Lines, ahead: Outlook, drawn: Array, *, lost: bool, seed: int) -> View:
+    """Look ahead along sample paths.
 
-
-def _decide_block(lines: Lines, ahead: Outlook, supply: Supply, drawn: Array) -> pl.DataFrame:
+    Args:
+        lines: One block (`Lines.blocks`), completed.
+        ahead: Demand ahead of the same lines.
+        drawn: From `paths.draws`.
+        lost: Whether unmet demand is lost; otherwise it waits.
+        seed: Seed of the draws that say which doubtful receipts come.
+    """
     lead = lines.lead[:, None]
-    if (lines.lead_sd > 0).any():
-        lead = lead_times(drawn[0], lines.lead, lines.lead_sd)
+    if lines.lead_varies().any():
+        lead = lead_times(drawn[0], lines.lead, lines.lead_sd, lines.lead_observed)
+    receipts = lines.receipts[:, :, None]
+    if lines.may_fail().any():
+        receipts = receipts * comes(lines.confidence, drawn.shape[1], seed)
     position = Position(
         on_hand=lines.on_hand,
-        receipts=lines.receipts,
+        receipts=receipts,
         due=lines.due,
         now=lines.now[:, None],
         arrival=lines.now[:, None] + lead,
         review=lines.review[:, None],
-        steps=int(_steps(lines.review)[0]),
-        lost=supply.unmet_demand == "lost",
+        steps=int(lines.steps()[0]),
+        lost=lost,
     )
-    end = position.arrival + position.review
-    horizon = min(ahead.horizon, max(int(np.ceil(end.max())), 1))
-    projection = project(ahead.paths(drawn, horizon), position)
-    holding = lines.holding_cost * lines.review
-    ratio = _ratio(lines.shortage_cost, holding) * (1 if supply.effective_ratio == "auto" else supply.effective_ratio)
+    perishable = bool(lines.perishable().any())
+    horizon = ahead.horizon if perishable else min(ahead.horizon, max(int(np.ceil(position.end.max())), 1))
+    paths = ahead.paths(drawn, horizon)
+    projection = project(paths, position)
+    middle, high = _quantiles(projection.demand, 0.5, 0.9)
+    shelf = Shelf(lines.lots, lines.lot_expiry, lines.shelf_life)
+    return View(
+        prospect=age(paths, position, shelf, projection.in_window) if perishable else projection,
+        on_order=position.supply_before(position.end).mean(axis=1) - lines.on_hand,
+        demand_mean=projection.demand.mean(axis=1),
+        demand_p50=middle,
+        demand_p90=high,
+        in_window=projection.in_window,
+    )
 
-    def regret(quantity: Array) -> Array:
-        return (1 - ratio) * projection.held(quantity) + ratio * projection.missing(quantity)
 
-    def cost(quantity: Array) -> Array:
-        return holding * projection.held(quantity) + lines.shortage_cost * projection.missing(quantity)
+def _quantiles(values: Array, *levels: float) -> list[Array]:
+    """Quantiles of each row, linear between order statistics."""
+    ordered = np.sort(values, axis=1)
+    found = []
+    for level in levels:
+        place = level * (values.shape[1] - 1)
+        low = int(place)
+        high = min(low + 1, values.shape[1] - 1)
+        found.append(ordered[:, low] + (ordered[:, high] - ordered[:, low]) * (place - low))
+    return found
 
-    by_cost = supply.objective == "cost"
-    wish = projection.cheapest(ratio) if by_cost else projection.safest(lines.service_target)
-    fitted = constrain(wish, Terms(lines.moq, lines.multiple, lines.maximum), regret if by_cost else None)
-    on_order = position.supply_before(end).mean(axis=1) - lines.on_hand
+
+def costs_of(lines: Lines, supply: Supply) -> Costs:
+    """What the window of each line costs; `lines` completed."""
+    waits = supply.unmet_demand == "backorder"
+    return Costs(
+        holding=lines.holding_cost * lines.review,
+        shortage=lines.shortage_cost,
+        waiting=lines.backorder_cost * lines.review * waits,
+        wasted=lines.unit_cost * lines.perishable(),
+    )
+
+
+def _decided(lines: Lines, view: View, supply: Supply) -> dict[str, Array]:
+    prospect, costs = view.prospect, costs_of(lines, supply)
+    weighed = costs.weighed(lines.ratio)
+    wish = _wish(lines, view, weighed)
+    room = np.maximum(lines.storage_maximum - lines.on_hand - view.on_order, 0.0)
+    terms = Terms(lines.moq, lines.multiple, np.minimum(lines.maximum, room))
+    by_cost = lines.service_kind[0] == COST
+    fitted = constrain(wish, terms, (lambda quantity: weighed.of(prospect, quantity)) if by_cost else None)
+    no_room = (fitted.binding == "maximum") & (room < lines.maximum)
     zero = np.zeros_like(wish)
-    middle, high = np.quantile(projection.demand, [0.5, 0.9], axis=1)
-    return pl.DataFrame(
-        {
-            "quantity": fitted.quantity,
-            "on_hand": lines.on_hand,
-            "on_order": on_order,
-            "demand_mean": projection.demand.mean(axis=1),
-            "demand_p50": middle,
-            "demand_p90": high,
-            "order_up_to": lines.on_hand + on_order + wish,
-            "unconstrained_quantity": wish,
-            "expected_cost_at_zero": cost(zero),
-            "expected_cost": cost(fitted.quantity),
-            "expected_cost_unconstrained": cost(wish),
-            "stock_out_risk_before": projection.stock_out_risk(zero),
-            "stock_out_risk": projection.stock_out_risk(fitted.quantity),
-            "binding_constraint": fitted.binding,
-        }
-    )
+    at_zero, at_quantity = costs.of(prospect, zero), costs.of(prospect, fitted.quantity)
+    waits = (fitted.quantity > 0) & (at_zero - at_quantity <= _saved_by_waiting(lines, view, fitted.quantity))
+    quantity = np.where(waits, 0.0, fitted.quantity)
+    binding = np.where(waits, "fixed_cost", np.where(no_room, "storage", fitted.binding))
+    return {
+        "quantity": quantity,
+        "on_hand": lines.on_hand,
+        "on_order": view.on_order,
+        "demand_mean": view.demand_mean,
+        "demand_p50": view.demand_p50,
+        "demand_p90": view.demand_p90,
+        "order_up_to": lines.on_hand + view.on_order + wish,
+        "unconstrained_quantity": wish,
+        "expected_cost_at_zero": at_zero,
+        "expected_cost": np.where(waits, at_zero, at_quantity),
+        "expected_cost_unconstrained": costs.of(prospect, wish),
+        "stock_out_risk_before": prospect.stock_out_risk(zero),
+        "stock_out_risk": prospect.stock_out_risk(quantity),
+        "binding_constraint": binding,
+    }
 
 
-def _ratio(shortage_cost: Array, holding_cost: Array) -> Array:
-    """Critical ratio, 0 where neither costs anything, shape (n,)."""
-    both = shortage_cost + holding_cost
-    return np.where(both > 0, shortage_cost / np.where(both > 0, both, 1.0), 0.0)
+def _wish(lines: Lines, view: View, weighed: Costs) -> Array:
+    """Units one would order without any terms of the supplier, shape (n,).
+
+    Where each order costs something whatever its size, one that is placed brings at least the economic order quantity
+    √(2 · fixed cost · demand rate ÷ holding cost) (Snyder & Shen 2019, section 3.2).
+    """
+    kind = lines.service_kind[0]
+    if kind == COST:
+        wish = view.prospect.cheapest(weighed)
+    elif kind == CYCLE:
+        wish = view.prospect.safest(lines.service_target)
+    else:
+        wish = view.prospect.filling(lines.service_target)
+    return np.asarray(np.where(wish > 0, np.maximum(wish, _economic(lines, view)), 0.0))
+
+
+def _economic(lines: Lines, view: View) -> Array:
+    """Economic order quantity, zero without a fixed cost; never more than sells in the shelf life, shape (n,)."""
+    rate = view.in_window / lines.review
+    priced = lines.holding_cost > 0
+    economic = np.sqrt(2 * lines.fixed_cost * rate / np.where(priced, lines.holding_cost, 1.0)) * priced
+    keeps = np.isinf(lines.shelf_life)
+    in_shelf_life = rate * np.where(keeps, 0.0, lines.shelf_life)
+    return np.asarray(np.where(keeps, economic, np.minimum(economic, in_shelf_life)))
+
+
+def _saved_by_waiting(lines: Lines, view: View, quantity: Array) -> Array:
+    """What ordering at the next review instead of now saves, shape (n,): the fixed cost, over the reviews it lasts."""
+    reviews = np.divide(quantity, view.in_window, out=np.full_like(quantity, np.inf), where=view.in_window > 0)
+    return np.where(lines.fixed_cost > 0, lines.fixed_cost / np.maximum(reviews, 1.0), -np.inf)

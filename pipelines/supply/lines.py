@@ -10,7 +10,7 @@ import polars as pl
 from features.notation import break_costs, break_quantities
 from features.supply_tables import ROUNDINGS, SERVICE_KINDS
 from pipelines.settings import Supply
-from pipelines.supply.decision import Lines
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.paths import Array
 from pipelines.supply.schedule import Schedule
 from pipelines.supply.situation import Situation
@@ -103,18 +103,10 @@ def stocked(situation: Situation, keys: Sequence[str]) -> pl.DataFrame:
 
 
 def unit_costs(lines: Lines, quantity: Array) -> Array:
-    """What a unit costs where so many are bought, price breaks counted (all-units discounts), shape (n,).
-
-    Raises:
-        ValueError: The lines do not know what a unit costs.
-    """
-    if lines.unit_cost is None:
-        raise ValueError("lines.unit_cost is not set")
-    if lines.break_quantity is None or lines.break_cost is None:
-        return lines.unit_cost
+    """What a unit costs where so many are bought, price breaks counted (all-units discounts), shape (n,)."""
     reached = (lines.break_quantity <= quantity[:, None]).sum(axis=1)
     at_break = np.take_along_axis(lines.break_cost, np.maximum(reached - 1, 0)[:, None], axis=1)[:, 0]
-    return np.where(reached > 0, at_break, lines.unit_cost)
+    return np.asarray(np.where(reached > 0, at_break, lines.unit_cost))
 
 
 def sellable(situation: Situation) -> pl.Expr:

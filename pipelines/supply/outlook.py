@@ -21,7 +21,7 @@ class Outlook:
         levels: Levels of the quantiles, shape (q,).
         sums: Quantiles of demand summed over the next 1 … H periods, shape (n, H, q), units.
         sums_mean: Their means, shape (n, H).
-        periods: Quantiles of single periods, shape (n, H, q), units.
+        periods: Quantiles of single periods, shape (n, H, q), units; None where only sums were forecast.
         periods_mean: Their means, shape (n, H).
         joint: Ranks in (0, 1) of each pool's paths, shape (pools, H, paths); None where demand has learned none.
         pool: The pool of each line, shape (n,).
@@ -30,8 +30,8 @@ class Outlook:
     levels: Array
     sums: Array
     sums_mean: Array
-    periods: Array
-    periods_mean: Array
+    periods: Array | None = None
+    periods_mean: Array | None = None
     joint: Array | None = None
     pool: npt.NDArray[np.intp] | None = None
 
@@ -42,7 +42,9 @@ class Outlook:
 
     def known(self) -> npt.NDArray[np.bool_]:
         """Which lines have a whole forecast, shape (n,)."""
-        parts = (self.sums.sum(axis=2), self.sums_mean, self.periods.sum(axis=2), self.periods_mean)
+        parts = [self.sums.sum(axis=2), self.sums_mean]
+        if self.periods is not None and self.periods_mean is not None:
+            parts += [self.periods.sum(axis=2), self.periods_mean]
         return np.asarray(np.isfinite(sum(parts)).all(axis=1))
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Outlook:
@@ -56,9 +58,24 @@ class Outlook:
         Args:
             drawn: From `paths.draws`, for all lines.
             horizon: Periods, at most as many as the outlook has.
+
+        Raises:
+            ValueError: Only sums were forecast.
         """
+        if self.periods is None or self.periods_mean is None:
+            raise ValueError("sample paths need forecasts of single periods")
+        ranks: Iterator[Array]
+        if self.joint is None or self.pool is None:
+            spreads = (
+                spread(self.levels, self.sums, self.sums_mean),
+                spread(self.levels, self.periods, self.periods_mean),
+            )
+            ranks = one_factor_ranks(drawn[1 : horizon + 2], shared_part(*spreads))
+        else:  # the ranks of a pool are shared by its lines
+            pool = self.pool[:1] if (self.pool == self.pool[:1]).all() else self.pool
+            ranks = (self.joint[pool, k] for k in range(horizon))
         return sample_paths(
-            self._ranks(drawn, horizon),
+            ranks,
             self.levels,
             self.periods[:, :horizon],
             self.periods_mean[:, :horizon],
@@ -66,18 +83,10 @@ class Outlook:
             self.sums_mean[:, :horizon],
         )
 
-    def _ranks(self, drawn: Array, horizon: int) -> Iterator[Array]:
-        if self.joint is not None:
-            return (self.joint[self.pool, k] for k in range(horizon))
-        shared = shared_part(
-            spread(self.levels, self.sums, self.sums_mean), spread(self.levels, self.periods, self.periods_mean)
-        )
-        return one_factor_ranks(drawn[1 : horizon + 2], shared)
-
 
 def outlook(
     lines: pl.DataFrame,
-    forecasts: pl.DataFrame,
+    forecasts: pl.DataFrame | None,
     lead_time_demand: pl.DataFrame,
     keys: Sequence[str],
     path_ranks: pl.DataFrame | None = None,
@@ -86,7 +95,7 @@ def outlook(
 
     Args:
         lines: Key columns, one row a line.
-        forecasts: One issue of table forecasts.
+        forecasts: One issue of table forecasts; None to go by the sums alone.
         lead_time_demand: The same issue of table lead_time_demand.
         keys: The shop's series columns.
         path_ranks: The same issue of table path_ranks; None or empty where there is none.
@@ -96,24 +105,29 @@ def outlook(
     horizon = int(lead_time_demand["periods"].to_numpy().max(initial=1))
     numbered = lines.select(keys).with_row_index("line")
 
-    def array(frame: pl.DataFrame, step: str) -> Array:
-        rows = frame.filter(pl.col(step) <= horizon).join(numbered, on=list(keys), how="inner")
-        values = np.full((lines.height, horizon, len(names) + 1), np.nan)
-        place = rows["line"].to_numpy(), rows[step].to_numpy() - 1
-        values[place] = rows.select(*names, "mean").cast(pl.Float64).to_numpy()
-        return values
+    def arrays(frame: pl.DataFrame, step: str) -> tuple[Array, Array]:
+        values = np.full((lines.height, horizon, len(names)), np.nan)
+        means = np.full((lines.height, horizon), np.nan)
+        for k in range(horizon):  # period by period: one join of whole columns each, without a table of everything
+            rows = frame.filter(pl.col(step) == k + 1).join(numbered, on=list(keys), how="inner")
+            place = rows["line"].to_numpy()
+            means[place, k] = rows["mean"].to_numpy()
+            for q, name in enumerate(names):
+                values[place, k, q] = rows[name].to_numpy()
+        return values, means
 
-    sums, periods = array(lead_time_demand, "periods"), array(forecasts, "horizon")
-    joint, pool = _joint(path_ranks, lead_time_demand, horizon), None
+    sums, sums_mean = arrays(lead_time_demand, "periods")
+    periods, periods_mean = (None, None) if forecasts is None else arrays(forecasts, "horizon")
+    joint, pool = (None, None) if forecasts is None else (_joint(path_ranks, lead_time_demand, horizon), None)
     if joint is not None:
         pools = lead_time_demand.select(*keys, "pool").unique(keys)
         pool = numbered.join(pools, on=list(keys), how="left", maintain_order="left")["pool"].fill_null(-1).to_numpy()
     return Outlook(
         levels=np.array([levels[name] for name in names]),
-        sums=sums[:, :, :-1],
-        sums_mean=sums[:, :, -1],
-        periods=periods[:, :, :-1],
-        periods_mean=periods[:, :, -1],
+        sums=sums,
+        sums_mean=sums_mean,
+        periods=periods,
+        periods_mean=periods_mean,
         joint=joint,
         pool=pool,
     )

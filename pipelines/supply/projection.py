@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.supply.paths import Array, until
+from pipelines.supply.window import Costs
 
 _EXACT = 1e-9
 
@@ -26,7 +27,8 @@ class Position:
 
     Attributes:
         on_hand: Units at the opening of the decision day, shape (n,).
-        receipts: Units of each open order, shape (n, s); zero where a line has fewer.
+        receipts: Units of each open order, shape (n, s, 1), or (n, s, paths) where some may not come; zero where a
+            line has fewer.
         due: When each arrives, shape (n, s).
         now: The decision day, shape (n, 1).
         arrival: When an order placed now arrives, shape (n, 1) or (n, paths).
@@ -44,10 +46,17 @@ class Position:
     steps: int
     lost: bool
 
+    @property
+    def end(self) -> Array:
+        """When the next order could arrive, shape of `arrival`."""
+        return self.arrival + self.review
+
     def supply_before(self, time: Array) -> Array:
-        """Units on hand or received strictly before a moment, shape of `time`."""
-        counted = self.due[:, :, None] < time[:, None, :]
-        return np.asarray(self.on_hand[:, None] + (self.receipts[:, :, None] * counted).sum(axis=1))
+        """Units on hand or received strictly before a moment, shape (n, 1) or (n, paths)."""
+        there = self.on_hand[:, None]
+        for slot in range(self.due.shape[1]):
+            there = there + self.receipts[:, slot] * (self.due[:, slot, None] < time)
+        return there
 
 
 @dataclass(frozen=True)
@@ -58,13 +67,20 @@ class Projection:
         need: Demand less supply in the window up to the end of each step, shape (n, steps, paths), units. Negative
             where stock is left.
         peak: The most that was missing at any moment of the window up to then, same shape.
+        troughs: Where unmet demand waits: demand less supply just after the arrival and after each receipt inside the
+            window, shape (n, m, paths); what is owed there is not missing anew.
+        crests: The same just before each of these receipts, and at the end, shape (n, m, paths).
         demand: Demand over the protection interval, shape (n, paths), units.
+        in_window: Expected demand in the window, shape (n,), units.
         lost: Whether unmet demand is lost; otherwise it waits.
     """
 
     need: Array
     peak: Array
+    troughs: Array
+    crests: Array
     demand: Array
+    in_window: Array
     lost: bool
 
     def held(self, quantity: Array) -> Array:
@@ -77,24 +93,32 @@ class Projection:
         return np.asarray(left.mean(axis=2).mean(axis=1))
 
     def missing(self, quantity: Array) -> Array:
-        """Expected units of unmet demand in the window for an order of `quantity` units, shape (n,)."""
+        """Expected units of unmet demand, lost in the window or owed at its end, shape (n,)."""
         until_end = (self.peak if self.lost else self.need)[:, -1]
         return np.asarray(np.maximum(until_end - quantity[:, None], 0.0).mean(axis=1))
+
+    def owed(self, quantity: Array) -> Array:
+        """Expected units owed at the end of a step, mean over steps, shape (n,)."""
+        if self.lost:
+            return np.zeros_like(quantity)
+        return np.asarray(np.maximum(self.need - quantity[:, None, None], 0.0).mean(axis=2).mean(axis=1))
+
+    def wasted(self, quantity: Array) -> Array:
+        """Nothing expires here; see `perishables`."""
+        return np.zeros_like(quantity)
 
     def stock_out_risk(self, quantity: Array) -> Array:
         """Probability that anything is missing in the window for an order of `quantity` units, shape (n,)."""
         return np.asarray((self.peak[:, -1] > quantity[:, None] + _EXACT).mean(axis=1))
 
-    def cheapest(self, ratio: Array) -> Array:
+    def cheapest(self, costs: Costs) -> Array:
         """The smallest order at which one unit more no longer pays.
 
         The expected cost is convex in the quantity. A unit more is held at the end of each step in which nothing
         would have been missing, and saves a shortage where something would: it stops paying where
-        (1 − ratio) · mean over steps of P(need ≤ q) + ratio · P(need at the end ≤ q) reaches `ratio`. With one step
-        that is the newsvendor quantile of the net need (Snyder & Shen 2019, section 4.3).
-
-        Args:
-            ratio: Shortage cost ÷ (shortage cost + holding cost over the window), shape (n,).
+        (holding + waiting) · mean over steps of P(need ≤ q) + shortage · P(need at the end ≤ q) reaches
+        shortage + waiting. With one step that is the newsvendor quantile of the net need (Snyder & Shen 2019,
+        section 4.3).
 
         Returns:
             Units, shape (n,).
@@ -102,19 +126,51 @@ class Projection:
         needed = self.peak if self.lost else self.need
         lines, steps, paths = needed.shape
         if steps == 1:
-            return _quantile(needed[:, 0], ratio)
-        weights = np.repeat((1 - ratio)[:, None] / (steps * paths), steps * paths, axis=1)
-        weights[:, -paths:] += ratio[:, None] / paths
+            return _quantile(needed[:, 0], costs.ratio)
+        total = costs.holding + costs.waiting + costs.shortage
+        timed, once = (
+            part / np.where(total > 0, total, 1.0) for part in (costs.holding + costs.waiting, costs.shortage)
+        )
+        weights = np.repeat(timed[:, None] / (steps * paths), steps * paths, axis=1)
+        weights[:, -paths:] += once[:, None] / paths
         needs = needed.reshape(lines, -1)
         order = np.argsort(needs, axis=1, kind="stable")
-        reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1) >= ratio[:, None] - _EXACT
+        reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1) >= costs.ratio[:, None] - _EXACT
         first = np.take_along_axis(order, reached.argmax(axis=1)[:, None], axis=1)
         chosen = np.take_along_axis(needs, first, axis=1)[:, 0]
-        return np.where(ratio > 0, np.maximum(chosen, 0.0), 0.0)
+        return np.where(costs.ratio > 0, np.maximum(chosen, 0.0), 0.0)
 
     def safest(self, service: Array) -> Array:
         """The smallest order with which nothing is missing in the window with probability `service`, shape (n,)."""
         return _quantile(self.peak[:, -1], service)
+
+    def filling(self, target: Array) -> Array:
+        """The smallest order with which a share `target` of the demand of the window is met from stock, shape (n,).
+
+        Where sales are lost the expected shortage is the largest of the lines (sum of the k largest peaks − k · q) ÷
+        paths over k, so the order is the largest of their crossings with what may be missing. What is owed falls
+        between every trough and crest, and the crossing is found by halving.
+        """
+        paths = self.demand.shape[1]
+        allowed = (1 - target) * self.in_window
+        if self.lost:
+            largest = -np.sort(-self.peak[:, -1], axis=1)
+            crossings = (np.cumsum(largest, axis=1) - (paths * allowed)[:, None]) / np.arange(1, paths + 1)
+            return np.asarray(np.maximum(crossings.max(axis=1), 0.0))
+        low, high = np.zeros(len(allowed)), np.maximum(self.crests.max(axis=(1, 2)), 0.0)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            enough = self._owed_anew(middle) <= allowed
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        return np.where(self._owed_anew(np.zeros_like(high)) <= allowed, 0.0, high)
+
+    def _owed_anew(self, quantity: Array) -> Array:
+        ordered = quantity[:, None, None]
+        anew = np.maximum(self.crests - ordered, 0.0) - np.maximum(self.troughs - ordered, 0.0)
+        return np.asarray(anew.sum(axis=1).mean(axis=1))
+
+
+_HALVINGS = 40
 
 
 def _quantile(values: Array, level: Array) -> Array:
@@ -136,24 +192,53 @@ def project(paths: Array, position: Position) -> Projection:
         position: What is there and what comes.
     """
     already = until(paths, position.now)
-    arrival = position.arrival
-    excess_at_receipts = [
-        until(paths, due) - already - position.supply_before(due) for due in np.moveaxis(position.due, 1, 0)[:, :, None]
-    ]
+    arrival, dues = position.arrival, np.moveaxis(position.due, 1, 0)[:, :, None]
+    at_arrival = until(paths, arrival) - already
+    excess_at_receipts = [until(paths, due) - already - position.supply_before(due) for due in dues]
     before = np.zeros_like(already)
     if position.lost:
-        before = np.maximum(until(paths, arrival) - already - position.supply_before(arrival), 0.0)
-        for due, excess in zip(position.due.T, excess_at_receipts, strict=True):
-            before = np.where(due[:, None] <= arrival, np.maximum(before, excess), before)
+        before = np.maximum(at_arrival - position.supply_before(arrival), 0.0)
+        for due, excess in zip(dues, excess_at_receipts, strict=True):
+            before = np.where(due <= arrival, np.maximum(before, excess), before)
     need = np.empty((len(already), position.steps, already.shape[1]))
     peak = np.empty_like(need)
     for step in range(position.steps):
         end = arrival + position.review * ((step + 1) / position.steps)
-        demand = until(paths, end) - already
-        need[:, step] = demand - position.supply_before(end) - before
+        need[:, step] = until(paths, end) - already - position.supply_before(end) - before
         most = need[:, step] if step == 0 else np.maximum(peak[:, step - 1], need[:, step])
-        for due, excess in zip(position.due.T, excess_at_receipts, strict=True):
-            inside = (arrival < due[:, None]) & (due[:, None] <= end)
+        for due, excess in zip(dues, excess_at_receipts, strict=True):
+            inside = (arrival < due) & (due <= end)
             most = np.where(inside, np.maximum(most, excess - before), most)
         peak[:, step] = most
-    return Projection(need=need, peak=peak, demand=demand, lost=position.lost)
+    troughs, crests = need[:, :0], need[:, :0]
+    if not position.lost:
+        troughs, crests = _between_receipts(need[:, -1], at_arrival, excess_at_receipts, position)
+    demand = until(paths, position.end) - already
+    return Projection(
+        need=need,
+        peak=peak,
+        troughs=troughs,
+        crests=crests,
+        demand=demand,
+        in_window=(demand - at_arrival).mean(axis=1),
+        lost=position.lost,
+    )
+
+
+def _between_receipts(
+    at_end: Array, at_arrival: Array, excesses: list[Array], position: Position
+) -> tuple[Array, Array]:
+    """Demand less supply just after the arrival and each receipt of the window, and just before these and the end."""
+    arrival, end = position.arrival, position.end
+    there = position.on_hand[:, None]
+    for slot in range(position.due.shape[1]):
+        there = there + position.receipts[:, slot] * (position.due[:, slot, None] <= arrival)
+    troughs, crests = [at_arrival - there], [at_end]
+    for slot, excess in enumerate(excesses):
+        due = position.due[:, slot, None]
+        inside = (arrival < due) & (due < end)
+        together = (position.due[:, :slot] == due)[:, :, None] * position.receipts[:, :slot]
+        before = excess - together.sum(axis=1)
+        crests.append(np.where(inside, before, -np.inf))
+        troughs.append(np.where(inside, before - position.receipts[:, slot], -np.inf))
+    return np.stack(troughs, axis=1), np.stack(crests, axis=1)

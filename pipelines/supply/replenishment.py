@@ -11,8 +11,9 @@ import polars as pl
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
-from pipelines.supply.decision import Lines, decide
+from pipelines.supply.decision import decide
 from pipelines.supply.explanation import drivers
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.lines import lines_of, sellable, stocked, unit_costs
 from pipelines.supply.outlook import outlook
 from pipelines.supply.schedule import Schedule, schedule
@@ -67,7 +68,13 @@ def replenishment(
     """
     keys = list(keys)
     stock = stocked(situation, keys)
-    ahead = outlook(stock, situation.forecasts, situation.lead_time_demand, keys, situation.path_ranks)
+    ahead = outlook(
+        stock,
+        None if supply.method == "quantiles" else situation.forecasts,
+        situation.lead_time_demand,
+        keys,
+        situation.path_ranks,
+    )
     known = ahead.known()
     if not known.any():
         raise NotEnoughDataError(

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pipelines.settings import Supply
 from pipelines.supply.constraints import Terms, constrain
-from pipelines.supply.decision import Lines, decide
+from pipelines.supply.decision import decide
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import draws, one_factor_ranks, sample_paths, shared_part, spread
 

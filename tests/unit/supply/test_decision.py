@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from pipelines.settings import Supply
-from pipelines.supply.decision import Lines, decide
+from pipelines.supply.decision import decide
+from pipelines.supply.line_arrays import Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.policies import base_stock_normal, newsvendor_normal
 
