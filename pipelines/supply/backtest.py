@@ -7,7 +7,7 @@ that moment. All policies meet the same demand and the same terms, so their diff
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.policies.erp import POLICIES
 from pipelines.supply.policies.known import Forecast, Known
+from pipelines.supply.ratios import effective_ratios
 from pipelines.supply.scenario import Scenario, Units
 from pipelines.supply.simulator import BaseStock, Order, Totals, simulate
 
@@ -237,7 +238,7 @@ def path_rule(past: Past, supply: Supply, *, seed: int, threads: int = 1, servic
         threads: Blocks of lines at work at once.
         service_target: Aim at this probability that nothing is missing, whatever the settings say.
     """
-    lead, items = past.lead.astype(np.float64), len(past.terms)
+    items = len(past.terms)
     terms = {
         name: past.terms[name].cast(pl.Float64).to_numpy()
         for name in ("holding_cost", "shortage_cost", "service_target", "moq", "multiple", "maximum")
@@ -245,22 +246,30 @@ def path_rule(past: Past, supply: Supply, *, seed: int, threads: int = 1, servic
     if service_target is not None:
         supply = supply.model_copy(update={"objective": "service"})
         terms["service_target"] = np.full(items, service_target)
+    lines = Lines(
+        on_hand=np.zeros(items),
+        receipts=np.zeros((items, 1)),
+        due=np.zeros((items, 1)),
+        now=np.zeros(items),
+        lead=past.lead.astype(np.float64),
+        lead_sd=np.zeros(items),
+        review=past.review.astype(np.float64),
+        **terms,
+    )
+    lines = replace(lines, ratio=effective_ratios(lines, past.outlooks[0], supply, seed=seed, threads=threads))
 
     def order(inventory: Units, pipeline: Units, period: int) -> Units:
         if period + 1 >= past.periods:
             return np.zeros(items)
         ordered_ago = np.arange(pipeline.shape[1], 0, -1)  # the oldest order comes first
-        lines = Lines(
+        now = replace(
+            lines,
             on_hand=np.asarray(inventory, np.float64),
             receipts=np.asarray(pipeline, np.float64),
-            due=np.maximum(lead[:, None] - ordered_ago, 0.0),
-            now=np.zeros(items),
-            lead=lead,
-            lead_sd=np.zeros(items),
-            review=past.review.astype(np.float64),
-            **terms,
+            due=np.maximum(lines.lead[:, None] - ordered_ago, 0.0),
+            confidence=None,
         )
-        decided = decide(lines, past.outlooks[period + 1], supply, seed=seed, threads=threads)
+        decided = decide(now, past.outlooks[period + 1], supply, seed=seed, threads=threads)
         return np.asarray(decided["quantity"].to_numpy())
 
     return order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,7 @@ from pipelines.supply.explanation import drivers
 from pipelines.supply.line_arrays import Lines
 from pipelines.supply.lines import lines_of, sellable, stocked, unit_costs
 from pipelines.supply.outlook import outlook
+from pipelines.supply.ratios import effective_ratios
 from pipelines.supply.schedule import Schedule, schedule
 from pipelines.supply.situation import Situation
 from pipelines.supply.terms import complete_terms, valid_terms
@@ -95,6 +96,7 @@ def replenishment(
     )
     dates = schedule(terms, valid_terms(situation.supply_terms, None), situation.as_of, supply.orders_placed_at)
     lines = lines_of(there, situation, terms, dates, supply, keys=keys, days_a_period=days_a_period)
+    lines = replace(lines, ratio=effective_ratios(lines, ahead, supply, seed=seed, threads=threads))
     decided = decide(lines, ahead, supply, seed=seed, threads=threads)
     facts = pl.concat([terms, decided, _dated(dates, lines, terms, decided)], how="horizontal").with_columns(
         illustrative=pl.col("illustrative") | there["illustrative"]
