@@ -86,7 +86,7 @@ def quantities(terms: Terms, wish: Array, choices: int = _CHOICES) -> Array:
 
 def _cost(lines: Lines, view: View, supply: Supply, ordered: Array) -> Array:
     cost = costs_of(lines, supply).of(view.prospect, ordered) + lines.fixed_cost * (ordered > 0)
-    return cost + _kept(lines, view, ordered) - _saved(lines, ordered)
+    return np.asarray(cost + _kept(lines, view, ordered) - _saved(lines, ordered))
 
 
 def _kept(lines: Lines, view: View, ordered: Array) -> Array:
