@@ -21,7 +21,7 @@ from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.window import Costs, View
 
-_RANKS = (np.arange(16) + 0.5)[None, :] / 16
+_RANKS = (np.arange(32) + 0.5)[None, :] / 32
 _HIGHEST = 0.999  # rank beyond which a quantile forecast says nothing
 _HALVINGS = 24
 

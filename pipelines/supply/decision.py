@@ -44,23 +44,52 @@ def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: 
         One row a line in the same order: quantity, unconstrained_quantity, order_up_to, binding_constraint, the
         expected costs, the stock-out risks, on_order, demand_mean, demand_p50 and demand_p90.
     """
+    decided = across(
+        lines, ahead, supply, lambda _, some, view: _decided(some, view, supply), seed=seed, threads=threads
+    )
+    return pl.DataFrame(decided)
+
+
+def across(
+    lines: Lines,
+    ahead: Outlook,
+    supply: Supply,
+    answer: Callable[[npt.NDArray[np.intp], Lines, View], dict[str, Array]],
+    *,
+    seed: int,
+    threads: int = 1,
+) -> dict[str, Array]:
+    """Answer a question about every line, block by block.
+
+    Args:
+        lines: What is there, what comes, and the terms.
+        ahead: Demand ahead of the same lines.
+        supply: What happens to unmet demand, and how to look ahead.
+        answer: From the numbers of a block of lines, these lines, completed, and the view of them: arrays with one
+            row a line.
+        seed: Seed of the draws that all lines share.
+        threads: Blocks at work at once; the result does not depend on it.
+
+    Returns:
+        The arrays by name, one row a line in the order of `lines`.
+    """
     lines = lines.completed(supply)
     view, at_once = _views(ahead, supply, seed)
     blocks = list(lines.blocks(ahead.pool, at_once=at_once))
-    columns: dict[str, Array] = {}
+    answers: dict[str, Array] = {}
 
     def work(rows: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], dict[str, Array]]:
         some = lines.rows(rows)
-        return rows, _decided(some, view(some, ahead.rows(rows)), supply)
+        return rows, answer(rows, some, view(some, ahead.rows(rows)))
 
     with ThreadPoolExecutor(threads) as pool, progress("replenish", len(blocks)) as advance:
         for rows, figures in pool.map(work, blocks):
             for name, values in figures.items():
-                if name not in columns:
-                    columns[name] = np.empty(len(lines.on_hand), dtype=values.dtype)
-                columns[name][rows] = values
+                if name not in answers:
+                    answers[name] = np.empty((len(lines.on_hand), *values.shape[1:]), dtype=values.dtype)
+                answers[name][rows] = values
             advance()
-    return pl.DataFrame(columns)
+    return answers
 
 
 def _views(ahead: Outlook, supply: Supply, seed: int) -> tuple[Callable[[Lines, Outlook], View], int]:

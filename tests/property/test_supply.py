@@ -51,11 +51,17 @@ def lines(draw):
         "moq": draw(st.sampled_from([0.0, 0.0, 5.0, 40.0])),
         "multiple": draw(st.sampled_from([0.0, 1.0, 6.0, 2.5])),
         "maximum": draw(st.sampled_from([np.inf, np.inf, 50.0, 7.0])),
+        "confidence": draw(st.lists(st.sampled_from([1.0, 0.7, 0.0]), min_size=count, max_size=count)),
+        "lead_observed": draw(st.sampled_from([[np.nan] * 3, [np.nan] * 3, [0.5, 1.0, 3.0], [1.0, 1.5, np.nan]])),
+        "backorder_cost": draw(st.sampled_from([0.0, 0.0, 0.3, 2.0])),
     }
 
 
 shops = st.builds(
-    Supply, unmet_demand=st.sampled_from(["lost", "backorder"]), objective=st.sampled_from(["cost", "service"])
+    Supply,
+    unmet_demand=st.sampled_from(["lost", "backorder"]),
+    objective=st.sampled_from(["cost", "service", "fill_rate"]),
+    method=st.sampled_from(["paths", "paths", "quantiles"]),
 )
 
 
@@ -79,9 +85,10 @@ def test_an_order_can_be_placed_and_is_worth_it(line, ahead, supply):
     assert (found["binding_constraint"] == "none") == (abs(quantity - found["unconstrained_quantity"]) <= 1e-6)
     if supply.objective == "cost":
         slack = 1e-6 * (1 + found["expected_cost_at_zero"])
-        assert found["expected_cost_unconstrained"] <= found["expected_cost"] + slack
+        if supply.method == "paths" or line["holding_cost"]:  # where holding is free, the tail of a quantile has no end
+            assert found["expected_cost_unconstrained"] <= found["expected_cost"] + slack
         assert found["expected_cost"] <= found["expected_cost_at_zero"] + slack
-    elif found["binding_constraint"] != "maximum":
+    elif found["binding_constraint"] != "maximum" and supply.objective == "service" and supply.method == "paths":
         assert found["stock_out_risk"] <= 1 - line["service_target"] + 1e-9
 
 
@@ -98,6 +105,43 @@ def test_dearer_shortages_never_order_less(line, ahead, unmet_demand, more):
     supply = Supply(unmet_demand=unmet_demand)
     dearer = line | {"shortage_cost": line["shortage_cost"] + more}
     assert order(dearer, ahead, supply)["quantity"] >= order(line, ahead, supply)["quantity"] - 1e-6
+
+
+ages = st.fixed_dictionaries(
+    {
+        "lots": st.lists(st.sampled_from([0.0, 3.0, 8.0]), min_size=2, max_size=2),
+        "lot_expiry": st.lists(st.sampled_from([0.5, 2.0, np.inf]), min_size=2, max_size=2),
+        "shelf_life": st.sampled_from([np.inf, 1.0, 4.0]),
+        "service_kind": st.sampled_from([0.0, 1.0, 2.0]),
+        "fixed_cost": st.sampled_from([0.0, 3.0]),
+        "storage_maximum": st.sampled_from([np.inf, 30.0]),
+        "ratio": st.sampled_from([1.0, 0.9]),
+    }
+)
+
+
+@given(st.lists(st.tuples(lines(), ages), min_size=2, max_size=8), outlooks(), shops, st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_a_line_is_decided_alike_alone_and_among_others(some, ahead, supply, random):
+    """To the byte, whatever the others are: perishable, doubtful, with other targets."""
+    arrays = padded([line | age for line, age in some])
+    chosen = np.zeros(len(some), dtype=np.intp)
+    together = decide(Lines(**arrays), ahead.rows(chosen), supply, seed=1)
+    row = random.randrange(len(some))
+    line, age = some[row]
+    assert decide(Lines(**padded([line | age])), ahead, supply, seed=1).equals(together[row])
+
+
+def padded(some):
+    """Lines with as many open orders each, as arrays."""
+    slots = max(len(line["receipts"]) for line in some)
+    fill = {"receipts": 0.0, "due": 1e9, "confidence": 1.0}
+    return {
+        name: np.array(
+            [line[name] + [fill[name]] * (slots - len(line[name])) if name in fill else line[name] for line in some]
+        )
+        for name in some[0]
+    }
 
 
 @given(outlooks())

@@ -210,3 +210,33 @@ def test_the_same_lines_in_any_order_and_on_any_threads():
     order = rng.permutation(n)
     again = decide(given.rows(order), ahead.rows(order), Supply(), seed=1, threads=2)
     assert once[order.tolist()].equals(again)
+
+
+def long_run_cost_of_ordering(quantity_of, mean, fixed, shortage, low=-60, top=160):
+    """Cost per period with backorders, no lead time, Poisson demand, unit holding cost: exact chain on stock levels."""
+    levels = np.arange(low, top)
+    demand = np.arange(low, top) - low
+    chance = stats.poisson(mean).pmf(demand)
+    ordered = np.rint(quantity_of(levels)).astype(int)
+    after = np.minimum(levels + ordered, top - 1)
+    following = np.zeros((len(levels), len(levels)))
+    cost = fixed * (ordered > 0)
+    for d, p in zip(demand, chance, strict=True):
+        np.add.at(following, (np.arange(len(levels)), np.maximum(after - d, low) - low), p)
+        cost = cost + p * (np.maximum(after - d, 0) + shortage * np.maximum(d - after, 0))
+    share = np.full(len(levels), 1 / len(levels))
+    for _ in range(600):
+        share = share @ following
+    return float(share @ cost)
+
+
+@pytest.mark.parametrize(("mean", "optimum"), [(10, 35.0215553), (25, 54.2621667)])
+def test_a_fixed_cost_is_paid_for_orders_that_last(mean, optimum):
+    """Zheng & Federgruen 1991 (doi:10.1287/opre.39.4.654): optimal (s, S) for h = 1, p = 9, K = 64, Poisson demand."""
+
+    def quantity_of(levels):
+        lines = lines_of(levels, shortage_cost=9, fixed_cost=64, multiple=1)
+        ahead = ahead_of(lambda k: stats.poisson(mean * k), lines=len(levels), levels=FINE)
+        return decide(lines, ahead, Supply(unmet_demand="backorder"), seed=1)["quantity"].to_numpy()
+
+    assert optimum * 0.999 <= long_run_cost_of_ordering(quantity_of, mean, 64, 9) <= optimum * 1.05
