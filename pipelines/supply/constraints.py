@@ -69,7 +69,7 @@ class PriceBreaks:
         return np.maximum(ordered - self.net_need, 0.0)
 
     def carried(self, ordered: Array) -> Array:
-        """Cost of holding what is left after the window until it sells, beyond all bounds where nothing does, shape (n,).
+        """Cost of holding what is left after the window until it sells; huge where nothing does, shape (n,).
 
         With x units left and a demand of d a window, x − d are left after one more, x − 2d after two …: the sum is
         x (x − d) ÷ 2d.
@@ -155,18 +155,14 @@ def constrain(wish: Array, terms: Terms, cost: Callable[[Array], Array] | None) 
         >>> done.quantity, done.binding, done.passed
         (array([24.]), array(['moq'], dtype='<U11'), array([[nan, nan, nan, 24., 24., nan, 24.]]))
     """
-    made = {
-        "calendar": lambda units: np.where(terms.days_to_order > 0, 0.0, units),
-        "shelf_life": lambda units: _limited(units, terms, terms.cover),
-        "maximum": lambda units: _limited(units, terms, terms.maximum),
-        "moq": lambda units: _minimum(units, terms, cost),
-        "multiple": lambda units: _rounded(units, terms, cost),
-        "price_break": lambda units: _bought_up(units, terms, cost),
-        "storage": lambda units: _limited(units, terms, terms.room),
-    }
     after = [np.asarray(wish, dtype=np.float64)]
-    for step in STEPS:
-        after.append(made[step](after[-1]))
+    after.append(np.where(terms.days_to_order > 0, 0.0, after[-1]))
+    after.append(_limited(after[-1], terms, terms.cover))
+    after.append(_limited(after[-1], terms, terms.maximum))
+    after.append(_minimum(after[-1], terms, cost))
+    after.append(_rounded(after[-1], terms, cost))
+    after.append(_bought_up(after[-1], terms, cost))
+    after.append(_limited(after[-1], terms, terms.room))
     moved = np.abs(np.diff(np.column_stack(after), axis=1))
     farthest = moved.argmax(axis=1)
     named = np.where(moved.max(axis=1) > 1e-6, farthest + 1, NAMES.index("none"))
@@ -222,7 +218,7 @@ def _rounded(units: Array, terms: Terms, cost: Callable[[Array], Array] | None) 
 
 
 def _bought_up(units: Array, terms: Terms, cost: Callable[[Array], Array] | None) -> Array:
-    """The quantity of a price break, where the discount pays for holding more: the cheapest in all, or the order as it is."""
+    """The quantity of a price break where the discount pays for holding more: what costs least in all."""
     breaks = terms.breaks
     if breaks is None:
         return units

@@ -25,7 +25,7 @@ def trace(passed: Mapping[str, Array], next_order_on: pl.Series | None = None) -
         >>> trace(steps, pl.Series([None, date(2024, 4, 18)])).to_list()
         ['wish 7; moq 24', 'wish 2.5; calendar 0 (next order day 2024-04-18); moq 0']
     """
-    frame = pl.DataFrame({name: values for name, values in passed.items()})
+    frame = pl.DataFrame(dict(passed))
     parts = {name: pl.format("{} {}", pl.lit(name), _units(name)) for name in passed}
     if next_order_on is not None and "calendar" in parts:
         frame = frame.with_columns(next_order_on.cast(pl.Date).alias("next_order_on"))

@@ -14,7 +14,7 @@ limit = st.one_of(st.just(np.inf), st.floats(0, 300))
 
 @st.composite
 def cases(draw):
-    one = {
+    return {
         "wish": draw(st.one_of(st.just(0.0), st.floats(0, 200), st.integers(0, 200).map(float))),
         "moq": draw(st.sampled_from([0.0, 1.0, 5.0, 24.0, 70.0])),
         "multiple": draw(st.sampled_from([0.0, 0.1, 1.0, 6.0, 25.0])),
@@ -29,7 +29,6 @@ def cases(draw):
         "demand": draw(st.sampled_from([0.0, 3.0, 40.0])),
         "by_cost": draw(st.booleans()),
     }
-    return one
 
 
 def built(one):
