@@ -66,8 +66,8 @@ def problem(seed: int, *, lines: tuple[int, int] = (4, 25)) -> Problem:
     """A random problem: minima, trucks, a budget, a volume, or several of them."""
     rng = np.random.default_rng(seed)
     n, count = int(rng.integers(*lines)), int(rng.integers(1, 4))
-    pack = rng.integers(1, 20, n).astype(float)
     wish = np.round(rng.gamma(1.0, 40.0, n) * (rng.random(n) < 0.7), 1)
+    pack = np.maximum(rng.integers(1, 20, n), np.ceil(wish / 5))
     least = rng.choice([1, 1, 1, 3], n)
     uses = np.column_stack(
         [rng.uniform(1, 20, n), np.ones(n), 1 / rng.integers(20, 100, n), rng.uniform(0.01, 0.1, n), rng.uniform(0.1, 2, n)]

@@ -15,7 +15,7 @@ from pipelines.supply import exact
 from pipelines.supply.increments import Places
 from pipelines.supply.menu import Menu
 from pipelines.supply.paths import Array
-from pipelines.supply.portfolio import fits, priced
+from pipelines.supply.portfolio import exceeded, priced
 from pipelines.supply.suppliers import MEASURES, Suppliers, unruled
 
 # What changed a line's own choice; "none" where it stands. A capacity's name is that of its measure.
@@ -73,11 +73,11 @@ def allot(
     """
     suppliers = suppliers or unruled(len(menu.cost))
     most = np.array([(capacities or {}).get(measure, np.inf) for measure in MEASURES])
-    plan = priced(menu, uses, most, suppliers)
+    whole = len(menu.cost) <= exact.LINES
+    plan = priced(menu, uses, most, suppliers, exchanging=not whole)
     column, bound = plan.column, plan.bound
     cost = _cost(menu, suppliers, column)
     if cost - bound > _GAP * abs(bound):
-        whole = len(column) <= exact.LINES
         free = None if whole else _close(menu, uses, plan.price)
         found = exact.choose(menu, uses, most * (1 - _TIGHT), suppliers, column, free)
         if found is not None:
@@ -112,7 +112,8 @@ def _cost(menu: Menu, suppliers: Suppliers, column: Places) -> float:
 
 def _kept(menu: Menu, uses: Array, most: Array, suppliers: Suppliers, column: Places) -> bool:
     units = _units(menu, column)
-    return fits(uses, units, most) and bool(suppliers.met(suppliers.loads(uses, units)).all())
+    rules = suppliers.met(suppliers.loads(uses, units)).all()
+    return bool(rules and not exceeded(uses, units, most).any())
 
 
 def _close(menu: Menu, uses: Array, price: Array) -> npt.NDArray[np.bool_]:

@@ -21,7 +21,8 @@ from pipelines.supply.suppliers import Suppliers
 
 _SWEEPS = 4  # over the measures, where several are scarce
 _HALVINGS = 50
-_CLOSE = 1e-9  # share of a price at which bisection stops
+_CLOSE, _FULL = 1e-6, 1e-5  # shares of a price, and of a capacity left over, at which bisection stops
+_EXACT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,18 @@ class Priced:
     bound: float
 
 
-def fits(uses: Array, quantity: Array, capacities: Array) -> bool:
-    """Whether quantities stay within all capacities, to a millionth.
+def exceeded(uses: Array, quantity: Array, capacities: Array) -> npt.NDArray[np.bool_]:
+    """Which capacities quantities exceed by more than a millionth, shape (d,).
 
     Args:
         uses: What one unit of each line takes of each measure, shape (n, d).
         quantity: Units, shape (n,).
         capacities: Shape (d,), infinite for no limit.
     """
-    return bool((uses.T @ quantity <= capacities + 1e-6 * np.minimum(capacities, 1e300)).all())
+    return np.asarray(uses.T @ quantity > capacities * (1 + 1e-6))
 
 
-def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers) -> Priced:
+def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers, *, exchanging: bool = True) -> Priced:
     """The cheapest plan that one price per measure leads to.
 
     Args:
@@ -58,12 +59,14 @@ def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers) -> 
         uses: What one unit of each line takes of each measure, shape (n, d).
         capacities: Most of each measure that all orders may take, shape (d,); infinite for no limit.
         suppliers: Rules per supplier.
+        exchanging: As for `baskets`, once the prices stand.
     """
     market = _Market(menu, uses, suppliers)
     scarce = [int(d) for d in np.flatnonzero(np.isfinite(capacities))]
-    price = np.zeros(uses.shape[1])
-    if not market.over(price, capacities).any():
-        return Priced(market.column(price), price, market.bound(price, capacities))
+    price, rows = np.zeros(uses.shape[1]), np.arange(len(menu.cost))
+    column = market.column(price, exchanging=exchanging)
+    if not exceeded(uses, menu.quantity[rows, column], capacities).any():
+        return Priced(column, price, market.bound(price, capacities))
     for _ in range(_SWEEPS if len(scarce) > 1 else 1):
         before = price.copy()
         for measure in scarce:
@@ -71,13 +74,13 @@ def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers) -> 
         if np.allclose(price, before, rtol=1e-6):
             break
     bound = max(market.bound(price, capacities), market.bound(np.zeros_like(price), capacities))
-    column = market.column(price)
+    column = market.column(price, exchanging=exchanging)
     for _ in range(_HALVINGS):
-        if fits(uses, menu.quantity[np.arange(len(column)), column], capacities):
+        over = exceeded(uses, menu.quantity[rows, column], capacities)
+        if not over.any():
             break
-        over = market.over(price, capacities)
         price[over] = np.maximum(price[over] * 1.2, market.highest[over] * 1e-3)
-        column = market.column(price)
+        column = market.column(price, exchanging=exchanging)
         bound = max(bound, market.bound(price, capacities))
     else:
         column = np.zeros_like(column)  # nothing always fits
@@ -109,17 +112,13 @@ class _Market:
             load = load + self.uses[self.some].T @ units
         return np.asarray(load)
 
-    def over(self, price: Array, capacities: Array) -> npt.NDArray[np.bool_]:
-        """Which capacities the orders at a price exceed, shape (d,)."""
-        return np.asarray(self.load(price) > capacities * (1 + 1e-9))
-
-    def column(self, price: Array) -> Places:
+    def column(self, price: Array, *, exchanging: bool) -> Places:
         """The choice of each line, shape (n,)."""
         column = np.zeros(len(self.menu.cost), dtype=np.int64)
         wanted = self.wanted(price)
         np.maximum.at(column, self.steps.line[wanted], self.steps.end[wanted])
         if len(self.some):
-            column[self.some] = self._baskets(price, exchanging=True)
+            column[self.some] = self._baskets(price, exchanging=exchanging)
         return column
 
     def bound(self, price: Array, capacities: Array) -> float:
@@ -141,16 +140,15 @@ def _bisected(market: _Market, price: Array, capacities: Array, measure: int) ->
     """The lowest price of one measure at which it suffices, the other prices given."""
     trial = price.copy()
     trial[measure] = low = 0.0
-    if not market.over(trial, capacities)[measure]:
+    most = float(capacities[measure]) * (1 + _EXACT)
+    if market.load(trial)[measure] <= most:
         return 0.0
     high = float(market.highest[measure]) * (1 + _CLOSE)
     for _ in range(_HALVINGS):
         trial[measure] = (low + high) / 2
-        if market.over(trial, capacities)[measure]:
-            low = trial[measure]
-        else:
-            high = trial[measure]
-        if high - low <= _CLOSE * high:
+        load = market.load(trial)[measure]
+        low, high = (trial[measure], high) if load > most else (low, trial[measure])
+        if high - low <= _CLOSE * high or most * (1 - _FULL) <= load <= most:
             break
     return high
 
