@@ -84,10 +84,10 @@ class Past:
         return shortage / np.maximum(shortage + holding, np.finfo(float).tiny)
 
     def scenario(self) -> Scenario:
-        """The world: demand as it came, where it is unknown as it was expected; opening stock for the first wait."""
+        """The world: demand as it came, unknown as it was expected; stock for the first wait on average."""
         came = self.demand[:, self.before :]
         expected = np.stack([np.rint(ahead.sums_mean[:, 0]) for ahead in self.outlooks], axis=1)
-        opening = np.ceil(self.quantiles(np.maximum(self.ratio, 0.5))[0] - _EXACT)
+        opening = np.rint(self.outlooks[0].sums_mean[np.arange(len(came)), self.protection - 1])
         return Scenario(
             demand=np.where(np.isnan(came), expected, came),
             lead=self.lead,
