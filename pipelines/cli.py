@@ -272,18 +272,56 @@ def replenish(
     out: Annotated[Path | None, typer.Option("--out", help="Write this file and nothing else.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Propose orders from the forecasts, the stock and the supply terms."""
+    """Propose orders from the forecasts, the stock and the supply terms.
+
+    With --as-of and --out a model is fitted for the occasion where the lake holds no forecasts for that very period.
+    """
+    from pipelines import rounds
     from pipelines.supply import jobs
     from pipelines.workflow import locked
 
-    shop = _shop(config, sample, as_json)
-    if out is not None:
-        summary = jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of), out=out)
+    shop, day = _shop(config, sample, as_json), _date(as_of)
+    if out is not None and day is not None:
+        summary = rounds.play(shop.settings, shop.lake, as_of=day, out=out)
+    elif out is not None:
+        summary = jobs.replenish(shop.settings, shop.lake, out=out)
     else:
         with locked(shop.settings):
             shop.lake.migrate()
             summary = jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of))
     _print(summary, as_json)
+
+
+@app.command()
+def simulate(
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", help="Which, the first is what others are compared with; all by default."),
+    ] = None,
+    config: Config = HERE,
+    sample: Sample = False,
+    origins: Annotated[int, typer.Option("--origins", min=2, help="How many past periods to order in.")] = 26,
+    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Periods that a model is kept.")] = 13,
+    out: Annotated[Path | None, typer.Option("--out", help="Parquet file: every policy and series.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Picture of service against stock (.svg).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Replay ordering policies on the shop's past and say what each would have cost."""
+    from pipelines import replay
+
+    shop = _shop(config, sample, as_json)
+    _print(
+        replay.simulate(
+            shop.settings,
+            shop.lake,
+            policies=policy or (),
+            periods=origins,
+            refit_every=refit_every,
+            out=out,
+            figure=figure,
+        ),
+        as_json,
+    )
 
 
 @app.command()

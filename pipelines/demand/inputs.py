@@ -21,7 +21,9 @@ from pipelines.settings import Settings
 READ = ("demand", "demand_revisions", "series", "products", "locations", "covariates")
 
 
-def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fresh: bool = False) -> Panel:
+def open_panel(
+    settings: Settings, lake: Lake, *, cutoff: date | None = None, opening: date | None = None, fresh: bool = False
+) -> Panel:
     """The shop's demand panel, up to a cutoff or to the newest known period.
 
     Without a cutoff everything the lake holds counts at the newest period, whenever it was learned; with one, and at
@@ -31,6 +33,7 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
         settings: The shop.
         lake: Its tables.
         cutoff: Any date in the last period that may be held.
+        opening: In place of a cutoff the day that opens: the last period is the newest of the record that was over.
         fresh: Build demand from the newest order lines, whatever `purvey features` has written.
 
     Raises:
@@ -48,6 +51,8 @@ def open_panel(settings: Settings, lake: Lake, *, cutoff: date | None = None, fr
     if demand["quantity"].null_count() == demand.height:
         raise NotEnoughDataError("There is no known demand in the lake.", remedy="run `purvey ingest` first")
     grid = grid_of(settings, demand)
+    if opening is not None:
+        cutoff = _last_over(grid, demand, opening)
     if cutoff is None:
         demand = _with_planned(lake, demand, keys, grid, settings.demand.horizon)
     attributes = _attributes(lake, demand.select(keys).unique().sort(keys), keys)
@@ -156,6 +161,12 @@ def _number(grid: Grid, demand: pl.DataFrame, cutoff: date) -> int:
             remedy="name a period of the demand table with --cutoff",
         )
     return number
+
+
+def _last_over(grid: Grid, demand: pl.DataFrame, opening: date) -> date:
+    """The newest period of the record that was over when a day opened."""
+    newest: date = demand["period"].max()  # type: ignore[assignment]
+    return min(grid.name(grid.number_containing(opening) - 1), newest)
 
 
 def notes_on_covariates(panel: Panel, horizon: int) -> list[str]:

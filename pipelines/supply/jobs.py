@@ -11,19 +11,24 @@ import polars as pl
 
 from features.calendar import Grid
 from features.tables import TABLES
-from pipelines.errors import NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
-from pipelines.supply.illustration import illustrate
-from pipelines.supply.prices import selling_prices
-from pipelines.supply.replenishment import PROPOSED, Proposal, Situation, replenishment
+from pipelines.supply.replenishment import PROPOSED, Proposal, replenishment
+from pipelines.supply.situation import Issue, Situation, read_situation
 
 _TOP_LINES = 10
 
 
-def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out: str | Path | None = None) -> Summary:
+def replenish(
+    settings: Settings,
+    lake: Lake,
+    *,
+    as_of: date | None = None,
+    out: str | Path | None = None,
+    issue: Issue | None = None,
+) -> Summary:
     """Propose what to order at the opening of a day.
 
     Uses the newest forecasts issued on or before that day. Without `out` the lines replace those proposed for the same
@@ -35,38 +40,20 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         lake: Its tables.
         as_of: The day; default: the day the newest forecasts were issued.
         out: A parquet file.
+        issue: Forecasts to decide from; by default the newest of the lake.
 
     Raises:
         NotEnoughDataError: There are no forecasts that old, or no stock to replenish.
     """
-    grid = Grid(settings.demand.frequency, date(1970, 1, 1))
-    forecasts, lead_time_demand, path_ranks = _newest_issue(lake, as_of)
-    day: date = as_of or forecasts["issued_on"].item(0)
-    made_up = not settings.has("stock") and settings.supply.illustrative is not None
-    summary = Summary(job="replenish")
-    if made_up:
-        tables = illustrate(
-            forecasts, settings.supply, keys=settings.demand.series, as_of=day, days_a_period=grid.days_a_period
-        )
-        stock, open_supply, terms = tables.stock, tables.open_supply, tables.supply_terms
+    situation = read_situation(settings, lake, as_of, issue)
+    day, summary = situation.as_of, Summary(job="replenish")
+    if situation.illustrative:
         summary.notes.append("Stock, open supply and terms are an illustration made from a seed, not records.")
-    else:
-        stock, open_supply, terms = _snapshots(settings, lake)
-    situation = Situation(
-        as_of=day,
-        forecasts=forecasts,
-        lead_time_demand=lead_time_demand,
-        stock=stock,
-        open_supply=open_supply,
-        supply_terms=terms,
-        prices=selling_prices(settings, lake, day),
-        path_ranks=path_ranks,
-    )
     proposal = replenishment(
         situation,
         settings.supply,
         keys=settings.demand.series,
-        days_a_period=grid.days_a_period,
+        days_a_period=Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period,
         run=run_name(situation, settings),
         currency=settings.currency,
         seed=settings.seed,
@@ -79,23 +66,20 @@ def replenish(settings: Settings, lake: Lake, *, as_of: date | None = None, out:
         write_frame(orders, Path(out))
         summary.wrote[str(out)] = orders.height
     else:
-        if made_up:
-            for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
-                lake.replace(name, frame)
-                summary.wrote[name] = frame.height
+        if situation.illustrative:
+            for name in ("stock", "open_supply", "supply_terms"):
+                lake.replace(name, getattr(situation, name))
+                summary.wrote[name] = getattr(situation, name).height
+        orders = _as_first_told(lake, orders, day)
         kept = _decided(lake, orders, day)
         orders = pl.concat([kept, orders.join(kept, on=settings.demand.series, how="anti")])
         summary.changed = lake.replace_where("replenishment", orders, {"as_of": day}).changed > 0
         summary.wrote["replenishment"] = orders.height
         if kept.height:
             summary.notes.append(f"{kept.height} lines of the day are decided already and stay as they are.")
-    summary.read = lake.versions([*_ISSUED, *(() if made_up else _SNAPSHOTS)])
+    summary.read = dict(situation.versions)
     _tell(summary, proposal, situation, settings)
     return summary
-
-
-_ISSUED = ("forecasts", "lead_time_demand", "path_ranks")
-_SNAPSHOTS = ("stock", "open_supply", "supply_terms")
 
 
 def run_name(situation: Situation, settings: Settings) -> str:
@@ -108,50 +92,21 @@ def run_name(situation: Situation, settings: Settings) -> str:
     return f"{situation.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
 
 
+def _as_first_told(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The versions a run first read stand: it is named after what it saw, which later versions still hold."""
+    if not lake.exists("replenishment") or "data_versions" not in lake.scan("replenishment").collect_schema():
+        return orders
+    same_run = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("run").is_in(orders["run"].unique()))
+    told = same_run.select("data_versions").drop_nulls().unique().collect()["data_versions"]
+    return orders.with_columns(data_versions=pl.lit(told.item())) if len(told) == 1 else orders
+
+
 def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
     """The lines of a day, in the columns of the new ones, whose state is no longer `proposed`."""
     if not lake.exists("replenishment") or set(lake.scan("replenishment").collect_schema()) != set(orders.columns):
         return orders.clear()
     lines = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("state") != PROPOSED)
     return lines.select(orders.columns).collect()
-
-
-def _newest_issue(lake: Lake, as_of: date | None) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Forecasts, demand over lead times and joint ranks of the newest issue; of the last there may be none."""
-    remedy = "`purvey run`, or `purvey train demand` and `purvey score demand`, first"
-    if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
-        raise NotEnoughDataError("There are no forecasts to replenish from.", file=lake.url, remedy=remedy)
-    sums = lake.scan("lead_time_demand")
-    if as_of is not None:
-        sums = sums.filter(pl.col("issued_on") <= as_of)
-    newest = sums.select(pl.col("issued_on").max()).collect().item()
-    if newest is None:
-        raise NotEnoughDataError(f"No forecasts were issued on or before {as_of}.", file=lake.url, remedy=remedy)
-    forecasts, lead_time_demand, path_ranks = (
-        (lake.scan(name) if lake.exists(name) else TABLES[name].schema.create_empty().lazy())
-        .filter(pl.col("issued_on") == newest)
-        .collect()
-        for name in _ISSUED
-    )
-    return forecasts, lead_time_demand, path_ranks
-
-
-def _snapshots(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    if not lake.exists("stock"):
-        raise NotEnoughDataError(
-            "There is no stock to replenish.",
-            file=lake.url,
-            remedy="name a stock table under `sources` and run `purvey ingest`, or set supply.illustrative",
-        )
-    keys = settings.demand.series
-    types = lake.scan("stock").collect_schema()
-    stock, open_supply, terms = (
-        lake.read(name)
-        if lake.exists(name)
-        else TABLES[name].schema.create_empty().with_columns(pl.lit(None, dtype=types[key]).alias(key) for key in keys)
-        for name in _SNAPSHOTS
-    )
-    return stock, open_supply, terms
 
 
 def _tell(summary: Summary, proposal: Proposal, situation: Situation, settings: Settings) -> None:
@@ -209,6 +164,9 @@ def _notes(proposal: Proposal, situation: Situation, facts: dict[str, int]) -> l
             "beyond_horizon"
         ],
         "open orders are overdue and expected today": facts["overdue_receipts"],
+        "orders of customers are overdue and taken off stock today": facts["overdue_demand"],
+        "lots have expired and are not counted": facts["expired_lots"],
+        "series have terms, but none that hold on the day": facts["expired_terms"],
     }
     notes = [f"{count} {what}." for what, count in said.items() if count]
     if other_day:

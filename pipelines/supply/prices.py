@@ -35,7 +35,8 @@ def selling_prices(settings: Settings, lake: Lake, as_of: date) -> pl.DataFrame:
         prices = _means(known, keys, as_of)
         if prices.height:
             return prices
-    types = lake.scan("lead_time_demand").collect_schema()
+    named = next(name for name in ("lead_time_demand", "demand", "order_lines") if lake.exists(name))
+    types = lake.scan(named).collect_schema()
     return pl.DataFrame(schema={**{key: types[key] for key in keys}, "price": pl.Float64()})
 
 
