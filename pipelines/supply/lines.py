@@ -111,10 +111,10 @@ def unit_costs(lines: Lines, quantity: Array) -> Array:
     if lines.unit_cost is None:
         raise ValueError("lines.unit_cost is not set")
     if lines.break_quantity is None or lines.break_cost is None:
-        return lines.unit_cost
+        return np.asarray(lines.unit_cost)
     reached = (lines.break_quantity <= quantity[:, None]).sum(axis=1)
     at_break = np.take_along_axis(lines.break_cost, np.maximum(reached - 1, 0)[:, None], axis=1)[:, 0]
-    return np.where(reached > 0, at_break, lines.unit_cost)
+    return np.asarray(np.where(reached > 0, at_break, lines.unit_cost))
 
 
 def sellable(situation: Situation) -> pl.Expr:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
-from pipelines.supply.decision import Lines, decide
+from pipelines.supply.decision import decide
 from pipelines.supply.explanation import drivers
 from pipelines.supply.lines import lines_of, sellable, stocked, unit_costs
 from pipelines.supply.outlook import outlook
+from pipelines.supply.paths import Array
 from pipelines.supply.schedule import Schedule, schedule
 from pipelines.supply.situation import Situation
 from pipelines.supply.terms import complete_terms, valid_terms
@@ -90,7 +92,9 @@ def replenishment(
     dates = schedule(terms, valid_terms(situation.supply_terms, None), situation.as_of, supply.orders_placed_at)
     lines = lines_of(there, situation, terms, dates, supply, keys=keys, days_a_period=days_a_period)
     decided = decide(lines, ahead, supply, seed=seed, threads=threads)
-    facts = pl.concat([terms, decided, _dated(dates, lines, terms, decided)], how="horizontal").with_columns(
+    quantity = decided["quantity"].to_numpy()
+    value = np.where(terms["unit_cost_known"].to_numpy(), quantity * unit_costs(lines, quantity), np.nan)
+    facts = pl.concat([terms, decided, _dated(dates, quantity > 0, value)], how="horizontal").with_columns(
         illustrative=pl.col("illustrative") | there["illustrative"]
     )
     orders = _table(facts, situation, keys=keys, run=run, currency=currency)
@@ -113,16 +117,14 @@ def replenishment(
     )
 
 
-def _dated(dates: Schedule, lines: Lines, terms: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
-    """Days and money of each order: null where nothing is ordered, or where nobody knows what a unit costs."""
-    quantity = decided["quantity"].to_numpy()
+def _dated(dates: Schedule, ordered: npt.NDArray[np.bool_], value: Array) -> pl.DataFrame:
+    """Days and money of each order; no days where nothing is ordered, no money where nobody knows what a unit costs."""
     days = {"order_by": dates.order_on, "receive_on": dates.receive_on[:, 0], "receive_on_p90": dates.receive_on[:, 1]}
-    ordered, priced = pl.Series(quantity > 0), terms["unit_cost_known"]
-    value = pl.Series(quantity * unit_costs(lines, quantity))
+    placed = pl.Series(ordered)
     return pl.select(
-        *(pl.when(ordered).then(pl.Series(day).cast(pl.Int32)).cast(pl.Date).alias(name) for name, day in days.items()),
+        *(pl.when(placed).then(pl.Series(day).cast(pl.Int32)).cast(pl.Date).alias(name) for name, day in days.items()),
         protection_days=pl.Series(dates.lead + dates.review),
-        order_value=pl.when(priced).then(value),
+        order_value=pl.Series(value).fill_nan(None),
     )
 
 
