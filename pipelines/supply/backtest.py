@@ -84,7 +84,7 @@ class Past:
     def scenario(self) -> Scenario:
         """The world: demand as it came, where it is unknown as it was expected; opening stock for the first wait."""
         came = self.demand[:, self.before :]
-        expected = np.stack([np.rint(ahead.periods_mean[:, 0]) for ahead in self.outlooks], axis=1)
+        expected = np.stack([np.rint(ahead.sums_mean[:, 0]) for ahead in self.outlooks], axis=1)
         opening = np.ceil(self.quantiles(np.maximum(self.ratio, 0.5))[0] - _EXACT)
         return Scenario(
             demand=np.where(np.isnan(came), expected, came),
