@@ -285,12 +285,10 @@ class Supply(Section):
     unit_cost_share: Share = Field(default=0.5, description="of the selling price, where no unit_cost is given")
     holding_rate_a_year: float = Field(default=0.25, ge=0)
     shortage_cost_share: Share = Field(default=0.5, description="of the selling price, lost margin per unit")
-    effective_ratio: Literal["auto"] | Share = Field(
-        default="auto", description="scales the critical ratio; tuned on a simulator"
-    )
+    effective_ratio: Literal["auto"] | Share = Field(default="auto", description="scales the critical ratio")
+    method: Literal["paths", "quantiles"] = "paths"
     budget: float | None = Field(default=None, ge=0, description="money for the orders of one run")
     capacity: Capacity = Capacity()
-    method: Literal["paths", "quantiles"] = "paths"
     illustrative: Illustration | None = None
 
     @field_validator("orders_placed_at", mode="before")

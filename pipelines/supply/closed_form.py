@@ -139,12 +139,11 @@ class Coming:
     @classmethod
     def before(cls, lines: Lines, moment: Array) -> Coming:
         """On hand or received strictly before a moment, periods, shape (n,)."""
-        counted = lines.due < moment[:, None]
-        sure = lines.confidence
-        return cls(
-            lines.on_hand + (lines.receipts * sure * counted).sum(axis=1),
-            (lines.receipts**2 * sure * (1 - sure) * counted).sum(axis=1),
-        )
+        mean, variance = lines.on_hand, np.zeros_like(lines.on_hand)
+        for units, due, sure in zip(lines.receipts.T, lines.due.T, lines.confidence.T, strict=True):
+            mean = mean + units * sure * (due < moment)
+            variance = variance + units**2 * sure * (1 - sure) * (due < moment)
+        return cls(mean, variance)
 
 
 def curve_until(ahead: Outlook, now: Array, moment: Array) -> Curve:

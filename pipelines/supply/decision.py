@@ -135,7 +135,7 @@ def from_paths(lines: Lines, ahead: Outlook, drawn: Array, *, lost: bool, seed: 
     shelf = Shelf(lines.lots, lines.lot_expiry, lines.shelf_life)
     return View(
         prospect=age(paths, position, shelf, projection.in_window) if perishable else projection,
-        on_order=position.supply_before(position.end).mean(axis=1) - lines.on_hand,
+        on_order=position.received_before(position.end).mean(axis=1),
         demand_mean=projection.demand.mean(axis=1),
         demand_p50=middle,
         demand_p90=high,

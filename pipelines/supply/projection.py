@@ -51,12 +51,16 @@ class Position:
         """When the next order could arrive, shape of `arrival`."""
         return self.arrival + self.review
 
+    def received_before(self, time: Array) -> Array:
+        """Units received strictly before a moment, shape (n, 1) or (n, paths)."""
+        received = np.zeros_like(self.on_hand[:, None])
+        for slot in range(self.due.shape[1]):
+            received = received + self.receipts[:, slot] * (self.due[:, slot, None] < time)
+        return received
+
     def supply_before(self, time: Array) -> Array:
         """Units on hand or received strictly before a moment, shape (n, 1) or (n, paths)."""
-        there = self.on_hand[:, None]
-        for slot in range(self.due.shape[1]):
-            there = there + self.receipts[:, slot] * (self.due[:, slot, None] < time)
-        return there
+        return np.asarray(self.on_hand[:, None] + self.received_before(time))
 
 
 @dataclass(frozen=True)

@@ -70,13 +70,8 @@ def replenishment(
     """
     keys = list(keys)
     stock = stocked(situation, keys)
-    ahead = outlook(
-        stock,
-        None if supply.method == "quantiles" else situation.forecasts,
-        situation.lead_time_demand,
-        keys,
-        situation.path_ranks,
-    )
+    forecasts = None if supply.method == "quantiles" else situation.forecasts
+    ahead = outlook(stock, forecasts, situation.lead_time_demand, keys, situation.path_ranks)
     known = ahead.known()
     if not known.any():
         raise NotEnoughDataError(
