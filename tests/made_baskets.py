@@ -70,7 +70,13 @@ def problem(seed: int, *, lines: tuple[int, int] = (4, 25)) -> Problem:
     pack = np.maximum(rng.integers(1, 20, n), np.ceil(wish / 5))
     least = rng.choice([1, 1, 1, 3], n)
     uses = np.column_stack(
-        [rng.uniform(1, 20, n), np.ones(n), 1 / rng.integers(20, 100, n), rng.uniform(0.01, 0.1, n), rng.uniform(0.1, 2, n)]
+        [
+            rng.uniform(1, 20, n),
+            np.ones(n),
+            1 / rng.integers(20, 100, n),
+            rng.uniform(0.01, 0.1, n),
+            rng.uniform(0.1, 2, n),
+        ]
     )
     of_line = np.arange(n) % count
     load = np.array([uses[of_line == s].T @ wish[of_line == s] for s in range(count)])
@@ -137,7 +143,9 @@ def best(made: Problem) -> float:
         objective,
         integrality=whole,
         bounds=optimize.Bounds(np.zeros(size), upper),
-        constraints=optimize.LinearConstraint(matrix.tocsr(), [low for _, low, _ in rows], [high for _, _, high in rows]),
+        constraints=optimize.LinearConstraint(
+            matrix.tocsr(), [low for _, low, _ in rows], [high for _, _, high in rows]
+        ),
         options={"mip_rel_gap": 1e-4},
     )
     return float(found.fun)

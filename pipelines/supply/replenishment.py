@@ -11,6 +11,7 @@ import polars as pl
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
+from pipelines.supply.allocation import asked, capacities_of, normal_menu, together
 from pipelines.supply.decision import Lines, decide
 from pipelines.supply.explanation import drivers
 from pipelines.supply.lines import lines_of, sellable, stocked, unit_costs
@@ -88,7 +89,7 @@ def replenishment(
     )
     dates = schedule(terms, valid_terms(situation.supply_terms, None), situation.as_of, supply.orders_placed_at)
     lines = lines_of(there, situation, terms, dates, supply, keys=keys, days_a_period=days_a_period)
-    decided = decide(lines, ahead, supply, seed=seed, threads=threads)
+    decided = _together(decide(lines, ahead, supply, seed=seed, threads=threads), terms, lines, situation, supply)
     facts = pl.concat([terms, decided, _dated(dates, lines, terms, decided)], how="horizontal").with_columns(
         illustrative=pl.col("illustrative") | there["illustrative"]
     )
@@ -110,6 +111,19 @@ def replenishment(
             "expired_terms": _expired(situation, keys),
         },
     )
+
+
+def _together(
+    decided: pl.DataFrame, terms: pl.DataFrame, lines: Lines, situation: Situation, supply: Supply
+) -> pl.DataFrame:
+    """The decisions fitted to suppliers' minima and trucks, budget and capacity; where none is stated, as they are."""
+    capacities = capacities_of(supply)
+    if not asked(situation.suppliers, capacities):
+        return decided
+    window = pl.Series(lines.holding_cost * lines.review)
+    facts = pl.concat([terms, decided], how="horizontal").with_columns(window_holding_cost=window)
+    fitted, _ = together(facts, normal_menu(facts), situation.suppliers, capacities)
+    return decided.with_columns(fitted)
 
 
 def _dated(dates: Schedule, lines: Lines, terms: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
