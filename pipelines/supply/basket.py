@@ -115,7 +115,7 @@ def _windows(uses: Array, menu: Menu, free: Places, supplier: Suppliers) -> Iter
     """The windows of load near the free choice: one without trucks, else one for each number of trucks near it."""
     minimum, truck = supplier.minimum[0], supplier.truck[0]
     if not np.isfinite(truck).any():
-        yield Window(minimum, np.full_like(minimum, np.inf))
+        yield Window(minimum, np.full(len(minimum), np.inf))
         return
     load = uses.T @ menu.quantity[np.arange(len(free)), free]
     # the free choice lifted to the minimum in proportion says how many trucks a minimum asks for
@@ -125,7 +125,7 @@ def _windows(uses: Array, menu: Menu, free: Places, supplier: Suppliers) -> Iter
     }
     for trucks in sorted(near - {0}):
         for measure in np.flatnonzero(np.isfinite(truck)):
-            low = minimum.copy()
+            low = minimum.astype(np.float64)
             low[measure] = max(low[measure], (trucks - 1 + supplier.fill) * truck[measure])
             yield Window(low, trucks * truck)
 

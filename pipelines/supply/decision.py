@@ -16,7 +16,7 @@ import polars as pl
 from pipelines.settings import Supply
 from pipelines.summary import progress
 from pipelines.supply.closed_form import from_quantiles
-from pipelines.supply.constraints import Terms, constrain
+from pipelines.supply.constraints import STEPS, PriceBreaks, Terms, constrain
 from pipelines.supply.line_arrays import COST, CYCLE, Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array, comes, draws, lead_times
@@ -166,20 +166,70 @@ def costs_of(lines: Lines, supply: Supply) -> Costs:
     )
 
 
+def valued(
+    lines: Lines, ahead: Outlook, supply: Supply, quantity: Array, *, seed: int, threads: int = 1
+) -> dict[str, Array]:
+    """Expected cost and risk of stock-out of orders that were settled elsewhere, shape (n,) each.
+
+    Args:
+        lines: What is there, what comes, and the terms.
+        ahead: Demand ahead of the same lines.
+        supply: As `decide`.
+        quantity: Units ordered, shape (n,).
+        seed: The one of `decide`.
+        threads: Blocks of lines at work at once.
+    """
+
+    def value(rows: npt.NDArray[np.intp], some: Lines, view: View) -> dict[str, Array]:
+        ordered = quantity[rows]
+        return {
+            "expected_cost": costs_of(some, supply).of(view.prospect, ordered),
+            "stock_out_risk": view.prospect.stock_out_risk(ordered),
+        }
+
+    return across(lines, ahead, supply, value, seed=seed, threads=threads)
+
+
+def _terms(lines: Lines, view: View) -> Terms:
+    """What the supplier, the shelf and the space allow; `lines` completed."""
+    rate = view.in_window / lines.review
+    sold_in_time = rate * np.where(np.isinf(lines.shelf_life), 0.0, lines.now + lines.lead + lines.shelf_life)
+    there = lines.on_hand + view.on_order
+    keeps = np.isinf(lines.shelf_life)
+    breaks = None
+    if np.isfinite(lines.break_quantity).any():
+        breaks = PriceBreaks(
+            quantity=lines.break_quantity,
+            unit_cost=lines.break_cost,
+            base_cost=lines.unit_cost,
+            holding_cost=lines.holding_cost * lines.review,
+            net_need=view.demand_mean - there,
+            demand=view.in_window,
+        )
+    return Terms(
+        moq=lines.moq,
+        multiple=lines.multiple,
+        maximum=lines.maximum,
+        cover=np.where(keeps, np.inf, np.maximum(sold_in_time - there, 0.0)),
+        rounding=lines.rounding.astype(np.int64),
+        room=np.maximum(lines.storage_maximum - there, 0.0),
+        breaks=breaks,
+    )
+
+
 def _decided(lines: Lines, view: View, supply: Supply) -> dict[str, Array]:
     prospect, costs = view.prospect, costs_of(lines, supply)
     weighed = costs.weighed(lines.ratio)
     wish = _wish(lines, view, weighed)
-    room = np.maximum(lines.storage_maximum - lines.on_hand - view.on_order, 0.0)
-    terms = Terms(lines.moq, lines.multiple, np.minimum(lines.maximum, room))
     by_cost = lines.service_kind[0] == COST
-    fitted = constrain(wish, terms, (lambda quantity: weighed.of(prospect, quantity)) if by_cost else None)
-    no_room = (fitted.binding == "maximum") & (room < lines.maximum)
+    fitted = constrain(
+        wish, _terms(lines, view), (lambda quantity: weighed.of(prospect, quantity)) if by_cost else None
+    )
     zero = np.zeros_like(wish)
     at_zero, at_quantity = costs.of(prospect, zero), costs.of(prospect, fitted.quantity)
     waits = (fitted.quantity > 0) & (at_zero - at_quantity <= _saved_by_waiting(lines, view, fitted.quantity))
     quantity = np.where(waits, 0.0, fitted.quantity)
-    binding = np.where(waits, "fixed_cost", np.where(no_room, "storage", fitted.binding))
+    binding = np.where(waits, "fixed_cost", fitted.binding)
     return {
         "quantity": quantity,
         "on_hand": lines.on_hand,
@@ -195,6 +245,7 @@ def _decided(lines: Lines, view: View, supply: Supply) -> dict[str, Array]:
         "stock_out_risk_before": prospect.stock_out_risk(zero),
         "stock_out_risk": prospect.stock_out_risk(quantity),
         "binding_constraint": binding,
+        **{f"after_{step}": passed for step, passed in zip(STEPS, fitted.passed.T, strict=True)},
     }
 
 

@@ -126,6 +126,17 @@ def _tell(summary: Summary, proposal: Proposal, situation: Situation, settings: 
         "mean_stock_out_risk_before": round(float(orders["stock_out_risk_before"].mean() or 0), 4),  # type: ignore[arg-type]
         "mean_stock_out_risk": round(float(orders["stock_out_risk"].mean() or 0), 4),  # type: ignore[arg-type]
     }
+    if proposal.plan is not None:
+        plan = proposal.plan
+        summary.figures["gap_to_best_plan"] = round(plan.gap, 5)
+        summary.tables["what is scarce: money saved by one unit more"] = pl.DataFrame(
+            {
+                "measure": list(plan.scarce),
+                "used": [plan.used.get(name) for name in plan.scarce],
+                "shadow_price": [round(plan.shadow_prices[name], 4) for name in plan.scarce],
+            },
+            schema={"measure": pl.String, "used": pl.Float64, "shadow_price": pl.Float64},
+        )
     saved = (pl.col("expected_cost_at_zero") - pl.col("expected_cost")).round(2)
     summary.tables["what not ordering would cost most"] = (
         placed.with_columns(cost_of_not_ordering=saved)

@@ -12,15 +12,21 @@ import polars as pl
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
-from pipelines.supply.decision import decide
+from pipelines.supply.allocation import asked, capacities_of, together
+from pipelines.supply.allotment import NAMES as TOGETHER
+from pipelines.supply.allotment import Allotment
+from pipelines.supply.constraints import STEPS
+from pipelines.supply.decision import decide, valued
 from pipelines.supply.explanation import drivers
 from pipelines.supply.lines import lines_of, sellable, stocked, unit_costs
+from pipelines.supply.menu import menu
 from pipelines.supply.outlook import outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.ratios import effective_ratios
 from pipelines.supply.schedule import Schedule, schedule
 from pipelines.supply.situation import Situation
 from pipelines.supply.terms import complete_terms, valid_terms
+from pipelines.supply.trace import trace
 
 PROPOSED = "proposed"  # the state of a line nobody has decided on yet
 
@@ -34,12 +40,14 @@ class Proposal:
         without_forecast: Key columns of series with stock but no whole forecast.
         without_stock: Key columns of series with a forecast but no stock record.
         facts: Counts of lines for which something had to be assumed.
+        plan: How suppliers' rules, budget and capacity were shared out; None where nothing holds lines together.
     """
 
     orders: pl.DataFrame
     without_forecast: pl.DataFrame
     without_stock: pl.DataFrame
     facts: dict[str, int]
+    plan: Allotment | None = None
 
 
 def replenishment(
@@ -94,6 +102,14 @@ def replenishment(
     lines = lines_of(there, situation, terms, dates, supply, keys=keys, days_a_period=days_a_period)
     lines = replace(lines, ratio=effective_ratios(lines, ahead, supply, seed=seed, threads=threads))
     decided = decide(lines, ahead, supply, seed=seed, threads=threads)
+    plan = None
+    if asked(situation.suppliers, capacities_of(supply)):
+        wish = decided["quantity"].to_numpy()
+        choices = menu(lines, ahead, supply, wish, seed=seed, threads=threads)
+        stated = pl.concat([terms, decided], how="horizontal")
+        fitted, plan = together(stated, choices, situation.suppliers, capacities_of(supply))
+        afterwards = valued(lines, ahead, supply, fitted["quantity"].to_numpy(), seed=seed, threads=threads)
+        decided = decided.with_columns(fitted, **{name: pl.Series(values) for name, values in afterwards.items()})
     quantity = decided["quantity"].to_numpy()
     value = np.where(terms["unit_cost_known"].to_numpy(), quantity * unit_costs(lines, quantity), np.nan)
     facts = pl.concat([terms, decided, _dated(dates, quantity > 0, value)], how="horizontal").with_columns(
@@ -105,6 +121,7 @@ def replenishment(
     return Proposal(
         orders=orders,
         without_forecast=stock.filter(pl.Series(~known)).select(keys),
+        plan=plan,
         without_stock=forecast.join(stock.select(keys), on=keys, how="anti").sort(keys),
         facts={
             "default_terms": int((~terms["has_terms"]).sum()),
@@ -117,6 +134,14 @@ def replenishment(
             "expired_terms": _expired(situation, keys),
         },
     )
+
+
+def _trace(facts: pl.DataFrame) -> pl.Series:
+    """What each constraint made of the wish; what suppliers, budget and capacity together made of it comes last."""
+    steps = {step: facts[f"after_{step}"].to_numpy() for step in STEPS}
+    last = facts["binding_constraint"].is_in(TOGETHER[1:]).to_numpy()
+    settled = np.where(last, facts["quantity"].to_numpy(), np.nan)
+    return trace({"wish": facts["unconstrained_quantity"].to_numpy(), **steps, "all orders together": settled})
 
 
 def _dated(dates: Schedule, ordered: npt.NDArray[np.bool_], value: Array) -> pl.DataFrame:
@@ -146,6 +171,7 @@ def _table(facts: pl.DataFrame, situation: Situation, *, keys: list[str], run: s
         data_versions=pl.lit(situation.data_versions),
         model_version=pl.lit(", ".join(versions)),
         drivers=drivers(currency),
+        trace=_trace(facts),
     )
     open_yet = {name: column.dtype for name, column in known.items() if name not in told.columns}
     return told.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in open_yet.items()).select(

@@ -119,7 +119,7 @@ def sources(
             np.maximum(offers.lead[rows, who][:, None] + offers.lead_sd[rows, who][:, None] * draw, 0.0)
             for (who, _), draw in zip(parts, late, strict=True)
         ]
-        missing = _missing(*arrives, share, quantity, cover, demand)
+        missing = _missing(arrives[0], arrives[1], share, quantity, cover, demand)
         return paid + _with_tail(shortage_cost[:, None] * missing, tail_weight)
 
     shareable = np.isfinite(landed[rows, second]) & (second != first) & (quantity > 0)
@@ -149,6 +149,6 @@ def _missing(one: Array, two: Array, share: float, quantity: Array, cover: Array
 def _with_tail(costs: Array, weight: float) -> Array:
     """Mean plus what the worst cases weigh, shape (n,) for costs of shape (n, paths)."""
     mean = costs.mean(axis=1)
-    worst = max(int(round((1 - _TAIL) * costs.shape[1])), 1)
+    worst = max(round((1 - _TAIL) * costs.shape[1]), 1)
     tail = np.partition(costs, -worst, axis=1)[:, -worst:].mean(axis=1)
     return np.asarray(mean + weight * (tail - mean))

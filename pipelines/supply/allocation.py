@@ -1,0 +1,151 @@
+"""Orders of one round put together: from the tables of suppliers and terms to an allotment, and back to the lines.
+
+The decision a line was given stays its own choice: what it holds beyond the costs of the menu (a service target, an
+effective ratio) counts as a price on every unit of departure from it, the lowest at which the decision is the
+cheapest column of its menu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from pipelines.settings import Supply
+from pipelines.supply.allotment import Allotment, allot
+from pipelines.supply.menu import Menu
+from pipelines.supply.paths import Array
+from pipelines.supply.suppliers import MEASURES, Suppliers
+
+_MINIMUM = {"value": "minimum_value", "units": "minimum_units"}
+_TRUCK = {"pallets": "truck_pallets", "volume": "truck_volume", "weight": "truck_weight"}
+_COLUMNS = 24  # of a menu made from a normal
+_P90 = float(stats.norm.ppf(0.9))
+
+
+def together(
+    lines: pl.DataFrame, menu: Menu, suppliers: pl.DataFrame, capacities: Mapping[str, float]
+) -> tuple[pl.DataFrame, Allotment]:
+    """Fit the orders of a round to suppliers' minima and trucks, and to budget and capacity.
+
+    Args:
+        lines: One row a line with `supplier_id`, `quantity`, `binding_constraint`, `unit_cost`, and where known
+            `pallet_units`, `volume` and `weight`; a line that lacks one takes none of that measure.
+        menu: What each line could order, in the same order.
+        suppliers: Table suppliers.
+        capacities: Most of a measure (`MEASURES`; value is the budget) that all orders may take.
+
+    Returns:
+        Columns `quantity` and `binding_constraint`, a row a line, and the allotment they come from.
+    """
+    wanted = lines["quantity"].cast(pl.Float64).to_numpy()
+    choices = anchored(menu, wanted)
+    plan = allot(choices, uses_of(lines), dict(capacities), rules_of(lines["supplier_id"], suppliers))
+    stays = plan.binding == "none"
+    quantity = np.where(stays, wanted, choices.quantity[np.arange(len(wanted)), plan.column])
+    binding = np.where(stays, lines["binding_constraint"].to_numpy().astype(str), plan.binding)
+    return pl.DataFrame({"quantity": quantity, "binding_constraint": binding}), plan
+
+
+def capacities_of(supply: Supply) -> dict[str, float]:
+    """Budget and capacities that are set, by measure."""
+    said = {"value": supply.budget, **supply.capacity.model_dump()}
+    return {name: most for name, most in said.items() if most is not None}
+
+
+def asked(suppliers: pl.DataFrame, capacities: Mapping[str, float]) -> bool:
+    """Whether anything holds lines together, so that `together` could change an order."""
+    rules = [name for name in (*_MINIMUM.values(), *_TRUCK.values(), "fixed_order_cost") if name in suppliers.columns]
+    stated = suppliers.select(pl.any_horizontal(pl.col(name).fill_null(0) > 0 for name in rules)) if rules else None
+    return bool(capacities) or (stated is not None and bool(stated.to_series().any()))
+
+
+def uses_of(lines: pl.DataFrame) -> Array:
+    """What one unit of each line takes of each of `MEASURES`, shape (n, 5)."""
+    pallets = np.divide(1.0, _numbers(lines, "pallet_units", np.inf))
+    volume, weight = _numbers(lines, "volume", 0.0), _numbers(lines, "weight", 0.0)
+    return np.column_stack([_numbers(lines, "unit_cost", 0.0), np.ones(lines.height), pallets, volume, weight])
+
+
+def rules_of(of_line: pl.Series, suppliers: pl.DataFrame) -> Suppliers:
+    """The rules of the suppliers that the lines name; who is not in the table asks nothing.
+
+    Args:
+        of_line: `supplier_id` of each line.
+        suppliers: Table suppliers.
+    """
+    named = pl.DataFrame({"supplier_id": of_line.unique().sort()}).with_row_index("number")
+    rules = named.join(suppliers, on="supplier_id", how="left", maintain_order="left")
+    number = of_line.to_frame("supplier_id").join(named, on="supplier_id", how="left", maintain_order="left")["number"]
+    none, no_limit = np.zeros(named.height), np.full(named.height, np.inf)
+    return Suppliers(
+        of_line=number.cast(pl.Int64).to_numpy(),
+        minimum=np.column_stack([_numbers(rules, _MINIMUM[m], 0.0) if m in _MINIMUM else none for m in MEASURES]),
+        truck=np.column_stack([_numbers(rules, _TRUCK[m], np.inf) if m in _TRUCK else no_limit for m in MEASURES]),
+        fixed_cost=_numbers(rules, "fixed_order_cost", 0.0),
+    )
+
+
+def anchored(menu: Menu, wanted: Array) -> Menu:
+    """A menu that holds a quantity a line, at the least cost of all.
+
+    Args:
+        menu: Quantities and costs.
+        wanted: The quantity each line was given, shape (n,).
+
+    Example:
+        >>> menu = anchored(Menu(np.array([[0.0, 10, 20]]), np.array([[8.0, 4, 6]])), np.array([15.0]))
+        >>> menu.quantity.tolist(), menu.cost.argmin(axis=1).tolist()
+        ([[0.0, 10.0, 15.0, 20.0]], [2])
+    """
+    at = np.minimum((menu.quantity < wanted[:, None]).sum(axis=1), menu.quantity.shape[1] - 1)
+    rows, before = np.arange(len(wanted)), np.maximum(at - 1, 0)
+    low, high = menu.quantity[rows, before], menu.quantity[rows, at]
+    part = np.divide(wanted - low, high - low, out=np.ones_like(wanted), where=high > low).clip(0, 1)
+    cost = np.where(part == 1, menu.cost[rows, at], (1 - part) * menu.cost[rows, before] + part * menu.cost[rows, at])
+    quantity, costs = np.column_stack([menu.quantity, wanted]), np.column_stack([menu.cost, cost])
+    away = np.abs(quantity - wanted[:, None])
+    dearer = np.divide(cost[:, None] - costs, away, out=np.zeros_like(costs), where=away > 0).max(axis=1)
+    # a little more, so that rounding and columns of equal cost do not win
+    tilt = 1.001 * dearer + 1e-9 * (1 + np.abs(cost)) / (1 + away.max(axis=1))
+    costs = costs + tilt[:, None] * away
+    order = np.argsort(quantity, axis=1, kind="stable")
+    return Menu(np.take_along_axis(quantity, order, axis=1), np.take_along_axis(costs, order, axis=1))
+
+
+def normal_menu(lines: pl.DataFrame) -> Menu:
+    """Menus of lines whose demand over the protection interval is taken as normal.
+
+    Cost of q units: holding · E[(stock + q − demand)⁺] + shortage · E[(demand − stock − q)⁺] (Snyder & Shen 2019,
+    section 4.3), the standard deviation from the distance of mean and 90 % quantile.
+
+    Args:
+        lines: `on_hand`, `on_order`, `demand_mean`, `demand_p90`, `quantity`, `unconstrained_quantity`,
+            `window_holding_cost` (per unit through a review), `shortage_cost`, `moq`, `multiple`, `maximum`.
+    """
+    number = {name: lines[name].cast(pl.Float64).to_numpy() for name in lines.columns if lines[name].dtype.is_numeric()}
+    step = np.maximum(number["multiple"], 0.0)
+    most = np.maximum(2 * np.maximum(number["unconstrained_quantity"], number["quantity"]), number["demand_mean"])
+    lowest = np.where(
+        step > 0, np.maximum(np.ceil(number["moq"] / np.where(step > 0, step, 1)), 1) * step, number["moq"]
+    )
+    stride = np.maximum(most - lowest, 0.0) / (_COLUMNS - 2)
+    stride = np.where(step > 0, np.maximum(np.ceil(stride / np.where(step > 0, step, 1)), 1) * step, stride)
+    above = lowest[:, None] + stride[:, None] * np.arange(_COLUMNS - 1)
+    highest = np.where(above <= number["maximum"][:, None], above, -np.inf).max(axis=1)
+    above = np.minimum(above, np.maximum(highest, 0.0)[:, None])
+    quantity = np.column_stack([np.zeros(lines.height), above])
+    stock = (number["on_hand"] + number["on_order"])[:, None] + quantity
+    spread = np.maximum((number["demand_p90"] - number["demand_mean"]) / _P90, 1e-9)[:, None]
+    z = (stock - number["demand_mean"][:, None]) / spread
+    short = spread * (stats.norm.pdf(z) - z * stats.norm.sf(z))
+    held = spread * z + short
+    return Menu(quantity, number["window_holding_cost"][:, None] * held + number["shortage_cost"][:, None] * short)
+
+
+def _numbers(frame: pl.DataFrame, column: str, otherwise: float) -> Array:
+    if column not in frame.columns:
+        return np.full(frame.height, otherwise)
+    return frame[column].cast(pl.Float64).fill_null(otherwise).to_numpy()
