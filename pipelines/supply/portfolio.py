@@ -71,10 +71,11 @@ def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers, *, 
         return Priced(column, price, market.relaxed(price, capacities)[0])
     if len(scarce) > 1:
         price = _highest_bound(market, capacities, scarce)
-    bound = max(market.relaxed(at, capacities)[0] for at in (price, np.zeros_like(price)))
+    seen = [np.zeros_like(price), price.copy()]
     for measure in scarce:
         if market.load(price)[measure] > capacities[measure]:
             price[measure] = _bisected(market, price, capacities, measure)
+    bound = max(market.relaxed(at, capacities)[0] for at in (*seen, price))
     column = market.column(price, exchanging=exchanging)
     for _ in range(_HALVINGS):
         over = exceeded(uses, menu.quantity[rows, column], capacities)
