@@ -155,7 +155,7 @@ def constrain(wish: Array, terms: Terms, cost: Callable[[Array], Array] | None) 
         >>> done.quantity, done.binding, done.passed
         (array([24.]), array(['moq'], dtype='<U11'), array([[nan, nan, nan, 24., 24., nan, 24.]]))
     """
-    after = [np.asarray(wish, dtype=np.float64)]
+    after = [np.where(wish > _EXACT, wish, 0.0)]
     after.append(np.where(terms.days_to_order > 0, 0.0, after[-1]))
     after.append(_limited(after[-1], terms, terms.cover))
     after.append(_limited(after[-1], terms, terms.maximum))
@@ -190,9 +190,8 @@ def _stated(terms: Terms, n: int) -> npt.NDArray[np.bool_]:
 
 
 def _limited(units: Array, terms: Terms, limit: Array) -> Array:
-    """At most a limit, in whole packs; nothing where not even the smallest order stays within it."""
-    most = terms.within(limit)
-    return np.where((units > limit + _EXACT) | (most <= 0), np.minimum(most, units), units)
+    """At most what can be ordered within a limit; nothing where not even the smallest order stays within it."""
+    return np.minimum(units, terms.within(limit))
 
 
 def _minimum(units: Array, terms: Terms, cost: Callable[[Array], Array] | None) -> Array:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize
 
 from pipelines.supply.basket import baskets
 from pipelines.supply.increments import Increments, Places, increments
@@ -19,10 +20,11 @@ from pipelines.supply.menu import Menu
 from pipelines.supply.paths import Array
 from pipelines.supply.suppliers import Suppliers
 
-_SWEEPS = 4  # over the measures, where several are scarce
+_CUTS = 60  # planes of the bound, at most
 _HALVINGS = 50
 _CLOSE, _FULL = 1e-6, 1e-5  # shares of a price, and of a capacity left over, at which bisection stops
 _EXACT = 1e-9
+_GAP = 1e-6  # of the bound, at which its prices are good enough
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers, *, 
     price, rows = np.zeros(uses.shape[1]), np.arange(len(menu.cost))
     column = market.column(price, exchanging=exchanging)
     if not exceeded(uses, menu.quantity[rows, column], capacities).any():
-        return Priced(column, price, market.bound(price, capacities))
-    for _ in range(_SWEEPS if len(scarce) > 1 else 1):
-        before = price.copy()
-        for measure in scarce:
+        return Priced(column, price, market.relaxed(price, capacities)[0])
+    if len(scarce) > 1:
+        price = _highest_bound(market, capacities, scarce)
+    seen = [np.zeros_like(price), price.copy()]
+    for measure in scarce:
+        if market.load(price)[measure] > capacities[measure]:
             price[measure] = _bisected(market, price, capacities, measure)
-        if np.allclose(price, before, rtol=1e-6):
-            break
-    bound = max(market.bound(price, capacities), market.bound(np.zeros_like(price), capacities))
+    bound = max(market.relaxed(at, capacities)[0] for at in (*seen, price))
     column = market.column(price, exchanging=exchanging)
     for _ in range(_HALVINGS):
         over = exceeded(uses, menu.quantity[rows, column], capacities)
@@ -81,7 +83,7 @@ def priced(menu: Menu, uses: Array, capacities: Array, suppliers: Suppliers, *, 
             break
         price[over] = np.maximum(price[over] * 1.2, market.highest[over] * 1e-3)
         column = market.column(price, exchanging=exchanging)
-        bound = max(bound, market.bound(price, capacities))
+        bound = max(bound, market.relaxed(price, capacities)[0])
     else:
         column = np.zeros_like(column)  # nothing always fits
     return Priced(_filled(market, column, price, capacities), price, bound)
@@ -121,13 +123,19 @@ class _Market:
             column[self.some] = self._baskets(price, exchanging=exchanging)
         return column
 
-    def bound(self, price: Array, capacities: Array) -> float:
-        """A lower bound of the cost of all plans: suppliers' minima and trucks relaxed, capacities priced."""
-        steps = np.minimum(self.steps.cost + self.taken @ price, 0.0)
-        gained = np.bincount(self.suppliers.of_line[self.steps.line], steps, minlength=len(self.suppliers.fixed_cost))
-        worth = np.minimum(gained + self.suppliers.fixed_cost, 0.0).sum()
+    def relaxed(self, price: Array, capacities: Array) -> tuple[float, Array]:
+        """A lower bound of the cost of all plans, and the load behind it (d,).
+
+        Minima and trucks of suppliers are left out, capacities are priced.
+        """
+        cost, of_line = self.steps.cost + self.taken @ price, self.suppliers.of_line[self.steps.line]
+        paying = cost < 0
+        gained = np.bincount(of_line[paying], cost[paying], minlength=len(self.suppliers.fixed_cost))
+        orders = gained + self.suppliers.fixed_cost < 0
+        worth = (gained + self.suppliers.fixed_cost)[orders].sum()
         limited = price > 0
-        return float(self.menu.cost[:, 0].sum() + worth - price[limited] @ capacities[limited])
+        value = self.menu.cost[:, 0].sum() + worth - price[limited] @ capacities[limited]
+        return float(value), np.asarray(self.taken[paying & orders[of_line]].sum(axis=0))
 
     def _baskets(self, price: Array, *, exchanging: bool = False) -> Places:
         some = self.some
@@ -136,11 +144,35 @@ class _Market:
         return baskets(part, self.uses[some], self.suppliers.of(some), exchanging=exchanging)
 
 
+def _highest_bound(market: _Market, capacities: Array, scarce: list[int]) -> Array:
+    """The prices of several measures that bound the cost highest, by cutting planes (Kelley 1960), shape (d,).
+
+    The bound is concave in the prices, load − capacity its slope: each evaluation adds a plane above it, and the next
+    prices are those at which the lowest plane is highest.
+    """
+    price, best, found = np.zeros(len(capacities)), -np.inf, np.zeros(len(capacities))
+    slopes, values = [], []
+    for _ in range(_CUTS):
+        value, load = market.relaxed(price, capacities)
+        if value > best:
+            best, found = value, price.copy()
+        slope = (load - capacities)[scarce]
+        slopes.append([*-slope, 1.0])
+        values.append(value - slope @ price[scarce])
+        limits = [(0.0, float(market.highest[d])) for d in scarce] + [(None, None)]
+        top = optimize.linprog([0.0] * len(scarce) + [-1.0], A_ub=slopes, b_ub=values, bounds=limits, method="highs")
+        if top.x is None or top.x[-1] - best <= _GAP * abs(best):
+            break
+        price[scarce] = top.x[:-1]
+    return found
+
+
 def _bisected(market: _Market, price: Array, capacities: Array, measure: int) -> float:
     """The lowest price of one measure at which it suffices, the other prices given."""
     trial = price.copy()
-    trial[measure] = low = 0.0
+    low = 0.0
     most = float(capacities[measure]) * (1 + _EXACT)
+    trial[measure] = 0.0
     if market.load(trial)[measure] <= most:
         return 0.0
     high = float(market.highest[measure]) * (1 + _CLOSE)

@@ -226,3 +226,18 @@ def test_costs_left_open_come_from_the_selling_price(shop):
     per_unit = (orders["expected_cost_at_zero"] / missing).to_list()
     assert per_unit[:3] == pytest.approx([0.5 * 4.0, 0.5 * 40.0, 0.5 * 1.0], rel=0.02)
     assert any("4 series have neither costs nor a selling price" in note for note in summary.notes)
+
+
+def test_a_budget_holds_over_all_orders_and_is_named(shop):
+    def orders(**supply):
+        made = shop(**supply)
+        made.forecast()
+        made.stock(0)
+        made.terms(unit_cost=3.0)
+        replenish(made.settings, made.lake, as_of=ISSUED)
+        return made.lake.read("replenishment").filter(pl.col("as_of") == ISSUED)
+
+    free = orders()["order_value"].sum()
+    held = orders(budget=free / 2)
+    assert 0.4 * free < held["order_value"].sum() <= free / 2
+    assert "budget" in held["binding_constraint"].to_list()

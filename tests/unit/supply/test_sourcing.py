@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipelines.supply.sourcing import Offers, sources
+from pipelines.supply.sourcing import Offers, _missing, sources
 
 DRAWS = np.stack([stats.norm.ppf((np.arange(400) + 0.5) / 400)] * 2)
 DRAWS[1] = np.random.default_rng(5).permutation(DRAWS[1])
@@ -60,27 +60,20 @@ def test_the_cost_of_sharing_is_that_of_stock_walked_in_small_steps(share, monke
     given = offers(unit_cost=(1.0, 1.0), lead_sd=(2.0, 2.0))
     found = bought(given, shortage_cost=50.0, cover=3.0, tail_weight=0.4)
     assert found.share.item() == share
-    step, missing = 1 / 256, []
-    for a, b in DRAWS.T[:]:
-        one, two = max(4 + 2 * a, 0), max(4 + 2 * b, 0)
-        times = np.arange(0, max(one, two), step)
-        sold_from = {3.0: 0.0}
-        stock, lost = 30.0, 0.0
-        came = [False, False]
-        for at in times if len(missing) % 20 == 0 else []:
-            for k, (when, units) in enumerate(((one, share * 100), (two, (1 - share) * 100))):
-                if not came[k] and when <= at:
-                    came[k], stock = True, stock + units
-            lost += max(10 * step - stock, 0.0)
-            stock = max(stock - 10 * step, 0.0)
-        del sold_from
-        missing.append(lost)
-    checked = np.array(missing)[::20]
-    from pipelines.supply.sourcing import _missing
-
-    one, two = (np.maximum(4 + 2 * each[None, :], 0) for each in DRAWS)
-    exact = _missing(one, two, share, np.array([100.0]), np.array([3.0]), np.array([10.0]))[0]
-    np.testing.assert_allclose(exact[::20], checked, atol=0.2)
-    worst = np.sort(50 * exact)[-20:].mean()
-    mean = 50 * exact.mean()
+    one, two = (np.maximum(4 + 2 * each, 0) for each in DRAWS)
+    walked = [_walk(one[k], two[k], share) for k in range(0, 400, 20)]
+    exact = _missing(one[None], two[None], share, np.array([100.0]), np.array([3.0]), np.array([10.0]))[0]
+    np.testing.assert_allclose(exact[::20], walked, atol=0.2)
+    worst, mean = np.sort(50 * exact)[-20:].mean(), 50 * exact.mean()
     assert found.cost.item() == pytest.approx(100 * 1.3 + mean + 0.4 * (worst - mean))
+
+
+def _walk(one, two, share, step=1 / 256):
+    """Units of 10 a period unmet until both parts of 100 are in, from a stock of 30."""
+    stock, lost, waiting = 30.0, 0.0, [(one, share * 100), (two, (1 - share) * 100)]
+    for at in np.arange(0, max(one, two), step):
+        stock += sum(units for when, units in waiting if when <= at)
+        waiting = [(when, units) for when, units in waiting if when > at]
+        lost += max(10 * step - stock, 0.0)
+        stock = max(stock - 10 * step, 0.0)
+    return lost
