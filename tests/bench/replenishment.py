@@ -26,16 +26,17 @@ import polars as pl
 from measuring import answer, child, measured, seconds
 from scipy.special import ndtri
 
+from features.tables import TABLES as KNOWN
 from pipelines.files import write_frame
 from pipelines.settings import Supply
-from pipelines.supply.replenishment import Situation, replenishment
+from pipelines.supply.replenishment import replenishment
+from pipelines.supply.situation import Situation
 
 KEYS = ["product_id", "location_id"]
 ISSUED = date(2024, 4, 15)
 LEVELS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 NAMES = [f"p{round(100 * level):02d}" for level in LEVELS]
 WEEKS, PATHS = 4, 128
-TABLES = ("forecasts", "lead_time_demand", "path_ranks", "stock", "open_supply", "supply_terms")
 
 
 def tables(lines: int, seed: int = 1) -> dict[str, pl.DataFrame]:
@@ -140,7 +141,13 @@ def _situation(folder: Path, method: str, chosen: pl.DataFrame | None = None) ->
         supply_terms=read("supply_terms"),
         prices=pl.DataFrame(schema={"product_id": pl.String, "location_id": pl.String, "price": pl.Float64}),
         path_ranks=read("path_ranks") if method == "paths" else None,
+        stock_lots=_without_rows("stock_lots"),
+        open_demand=_without_rows("open_demand"),
     )
+
+
+def _without_rows(table: str) -> pl.DataFrame:
+    return KNOWN[table].schema.create_empty().with_columns(pl.lit(None, dtype=pl.String).alias(key) for key in KEYS)
 
 
 def _orders(folder: Path, method: str, threads: int, chosen: pl.DataFrame | None = None) -> pl.DataFrame:
