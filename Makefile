@@ -36,11 +36,12 @@ format: $(READY)  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## Measure the flow, demand and customers: seconds, memory, start-up
+bench: $(READY)  ## Measure the flow, demand, customers and the simulator: seconds, memory, start-up
 	@$(BIN)/python tests/bench/flow.py
 	@$(BIN)/python tests/bench/demand.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/customers.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/customers_sample.py --config $(CONFIG)
+	@PYTHONPATH=. $(BIN)/python tests/bench/simulator.py
 
 readme: $(READY)  ## Fill the README's tables from the last run of the sample shop
 	@$(BIN)/purvey scorecard --config $(CONFIG) --into README.md
