@@ -36,12 +36,15 @@ format: $(READY)  ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(READY)  ## Measure the flow, demand, customers and replenishment: seconds, memory, start-up
+bench: $(READY)  ## Measure the flow, demand, customers and supply: seconds, memory, start-up
 	@$(BIN)/python tests/bench/flow.py
 	@$(BIN)/python tests/bench/demand.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/customers.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/customers_sample.py --config $(CONFIG)
 	@PYTHONPATH=. $(BIN)/python tests/bench/replenishment.py
+	@PYTHONPATH=. $(BIN)/python tests/bench/simulator.py
+	@PYTHONPATH=. $(BIN)/python tests/bench/baskets.py
+	@PYTHONPATH=.:tests $(BIN)/python tests/bench/rounds.py
 
 readme: $(READY)  ## Fill the README's tables from the last run of the sample shop
 	@$(BIN)/purvey scorecard --config $(CONFIG) --into README.md
