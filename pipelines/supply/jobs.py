@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, fields
-from datetime import date
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -18,8 +18,9 @@ from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply.illustration import illustrate
+from pipelines.supply.order_book import Book, open_book
 from pipelines.supply.prices import selling_prices
-from pipelines.supply.replenishment import PROPOSED, Proposal, Situation, replenishment
+from pipelines.supply.replenishment import Proposal, Situation, replenishment
 
 _TOP_LINES = 10
 
@@ -43,9 +44,10 @@ def replenish(
 ) -> Summary:
     """Propose what to order at the opening of a day.
 
-    Uses the newest forecasts issued on or before that day. Without `out` the lines replace those proposed for the same
-    day before (running twice changes nothing), but for those a person has decided on since; with `out` they are
-    written to that file and nowhere else.
+    Uses the newest forecasts issued on or before that day. What earlier runs ordered and the open orders do not show
+    yet counts as on order. Without `out` the lines replace those proposed for the same day before (running twice
+    changes nothing), but for series on which something has been decided since; what nobody has decided on of earlier
+    runs is superseded. With `out` they are written to that file and nowhere else.
 
     Args:
         settings: The shop.
@@ -71,29 +73,32 @@ def replenish(
         summary.notes.append("Stock, open supply and terms are an illustration made from a seed, not records.")
     else:
         stock, open_supply, terms = _snapshots(settings, lake)
+    alone = out is not None
+    book = open_book(settings, lake, open_supply=open_supply, stock=stock, as_of=day, at=datetime.now(UTC), alone=alone)
     situation = Situation(
         as_of=day,
         forecasts=forecasts,
         lead_time_demand=issue.lead_time_demand,
         stock=stock,
-        open_supply=open_supply,
+        open_supply=book.open_supply,
         supply_terms=terms,
         prices=selling_prices(settings, lake, day),
         path_ranks=issue.path_ranks,
     )
+    run = run_name(situation, settings)
     proposal = replenishment(
         situation,
         settings.supply,
         keys=settings.demand.series,
         days_a_period=grid.days_a_period,
-        run=run_name(situation, settings),
+        run=run,
         currency=settings.currency,
         seed=settings.seed,
         threads=settings.threads,
     )
-    orders = proposal.orders
-    schema = TABLES["replenishment"].schema_with(dict(orders.schema), tuple(settings.demand.series))
-    orders = schema.validate(orders)
+    entry = book.enter(proposal.orders, run)
+    schema = TABLES["replenishment"].schema_with(dict(entry.orders.schema), tuple(settings.demand.series))
+    orders: pl.DataFrame = schema.validate(entry.orders)
     if out is not None:
         write_frame(orders, Path(out))
         summary.wrote[str(out)] = orders.height
@@ -102,14 +107,17 @@ def replenish(
             for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
                 lake.replace(name, frame)
                 summary.wrote[name] = frame.height
-        kept = _decided(lake, orders, day)
-        orders = pl.concat([kept, orders.join(kept, on=settings.demand.series, how="anti")])
-        summary.changed = lake.replace_where("replenishment", orders, {"as_of": day}).changed > 0
+        orders = pl.concat([orders, _settled(lake, book, orders)])
+        written = lake.replace_where("replenishment", orders, {"as_of": day})
         summary.wrote["replenishment"] = orders.height
-        if kept.height:
-            summary.notes.append(f"{kept.height} lines of the day are decided already and stay as they are.")
+        # Last: what is on the ledger is never without its line, and a run cut short before this enters the same again.
+        if entry.rows.height:
+            lake.append("decisions", entry.rows)
+            summary.wrote["decisions"] = entry.rows.height
+        summary.changed = bool(written.changed or entry.rows.height)
+    summary.notes += book.notes(entry)
     summary.read = lake.versions([*_ISSUED, *(() if made_up else _SNAPSHOTS)])
-    _tell(summary, proposal, situation, settings)
+    _tell(summary, replace(proposal, orders=orders), situation, settings)
     return summary
 
 
@@ -127,12 +135,12 @@ def run_name(situation: Situation, settings: Settings) -> str:
     return f"{situation.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
 
 
-def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
-    """The lines of a day, in the columns of the new ones, whose state is no longer `proposed`."""
+def _settled(lake: Lake, book: Book, orders: pl.DataFrame) -> pl.DataFrame:
+    """Lines of the day, in the columns of the new ones, of series on which something has been decided already."""
     if not lake.exists("replenishment") or set(lake.scan("replenishment").collect_schema()) != set(orders.columns):
         return orders.clear()
-    lines = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("state") != PROPOSED)
-    return lines.select(orders.columns).collect()
+    lines = lake.scan("replenishment").filter(pl.col("as_of") == book.as_of).select(orders.columns).collect()
+    return book.settle(lines)
 
 
 def issue_for(lake: Lake, as_of: date, days_a_period: float) -> Issue | None:
