@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -19,7 +20,8 @@ import yaml
 from pipelines.lake import Lake
 from pipelines.settings import load_settings
 from pipelines.supply.jobs import replenish
-from pipelines.supply.order_jobs import Choice, decide, export
+from pipelines.supply.order_choice import Choice
+from pipelines.supply.order_jobs import decide, export
 from pipelines.supply.orders import APPROVED, broken, current
 from tests.conftest import ROOT
 from tests.unit.supply.conftest import ISSUED, Shop
@@ -103,9 +105,8 @@ def test_an_export_cut_at_every_effect_and_cut_again_ends_like_an_untouched_one(
             send(made, out)
         if second is not None:
             fuse.set(second, after=True)
-            with pytest.raises(Cut):
+            with contextlib.suppress(Cut):  # it may have fewer effects left
                 send(made, out)
-                raise Cut  # it had fewer effects left
         fuse.set(-1, after=False)
         send(made, out)
         assert outcome(made, out) == expected

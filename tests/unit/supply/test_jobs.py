@@ -8,7 +8,8 @@ import pytest
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError, PurveyError
 from pipelines.supply.jobs import replenish
-from pipelines.supply.order_jobs import Choice, decide
+from pipelines.supply.order_choice import Choice
+from pipelines.supply.order_jobs import decide
 from pipelines.supply.orders import APPROVED, EDITED
 
 ISSUED = date(2024, 4, 15)

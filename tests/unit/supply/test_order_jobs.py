@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.errors import DecisionError
 from pipelines.supply.jobs import replenish
-from pipelines.supply.order_jobs import Choice, decide, export, show
+from pipelines.supply.order_choice import Choice
+from pipelines.supply.order_jobs import decide, export, show
 from pipelines.supply.orders import (
     ACKNOWLEDGED,
     APPROVED,
@@ -194,7 +195,7 @@ def test_a_rule_approves_and_holds_and_says_why(shop):
     assert all(why.startswith("far outside the usual: 60 is ") for why in held["why"])
     assert set(known.filter(state="approved")["who"]) == {"rule"}
     table = made.lake.read("replenishment").filter(pl.col("quantity") > 0)
-    assert dict(table.select("product_id", "state").iter_rows()) == dict(known.select("product_id", "state").iter_rows())
+    assert sorted(table.select("product_id", "state").rows()) == sorted(known.select("product_id", "state").rows())
     assert any("held" in note for note in summary.notes)
     assert not round_of(made).changed
     by_filter = decide(made.settings, made.lake, Choice(supplier="S1"), APPROVED, **ANN)
@@ -274,7 +275,7 @@ def test_impossible_wishes_name_line_state_and_remedy_and_change_nothing(made, t
         with pytest.raises(DecisionError, match=said):
             decide(made.settings, made.lake, choice, to, **ANN, **more)
     for who, why in ((" ", "x"), ("ann", ""), ("rule", "x")):
-        with pytest.raises(DecisionError, match="who|why|speaks under"):
+        with pytest.raises(DecisionError, match=r"not say (who|why)|speaks under"):
             decide(made.settings, made.lake, ALL, APPROVED, who=who, why=why)
     with pytest.raises(DecisionError, match=rf"{two} is proposed(.|\n)*approve it first: purvey orders approve {two}"):
         export(made.settings, made.lake, out=tmp_path, choice=Choice(lines=[two]), who="ann")
