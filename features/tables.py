@@ -575,6 +575,29 @@ class CampaignResults(dy.Schema):
     profit_high = dy.Float64(nullable=True)
 
 
+class Decisions(dy.Schema):
+    """One change of one order line: what it became, who said so, why and when. Rows are added, never changed.
+
+    Each row carries everything that is known of its line by then, so the newest row of a line is its present.
+    """
+
+    order_line = _text(primary_key=True)
+    step = dy.Int64(primary_key=True, min=1)
+    as_of = dy.Date(nullable=False)
+    supplier_id = _text(nullable=False)
+    state = _text(nullable=False)
+    quantity = dy.Float64(nullable=False, min=0, max=MOST, allow_inf=True)  # infinite is above MOST
+    unit_cost = dy.Float64(nullable=True, min=0)
+    receive_on = dy.Date(nullable=True)
+    who = _text(nullable=False)
+    why = _text(nullable=False)
+    at = _time(nullable=False)
+    run = _text(nullable=False)
+    export_id = _text(nullable=True)
+    file = _text(nullable=True)
+    order_id = _text(nullable=True)
+
+
 MEAN = "mean"
 STANDARD_ERROR = "standard_error"
 
@@ -725,6 +748,7 @@ _ALL = (
     Table("list_suppressions", ListSuppressions, "derived"),
     Table("campaign_results", CampaignResults, "derived"),
     Table("replenishment", Replenishment, "derived", version=2, keyed_by_series=True),
+    Table("decisions", Decisions, "event"),
     Table("evaluation", Evaluation, "derived"),
     Table("drift", Drift, "derived"),
     Table("performance", Performance, "derived"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from pipelines.options import HERE, Config, Day, Json, Out, Sample
+from pipelines.options import day as _date
+from pipelines.options import settings as _settings
+from pipelines.options import shop as _shop
+from pipelines.options import show as _print
+from pipelines.orders_cli import orders_app
+
 if TYPE_CHECKING:
     from pipelines.errors import PurveyError
-    from pipelines.settings import Settings
-    from pipelines.steps import Shop
     from pipelines.summary import Summary
 
 # Libraries that would report home are told not to, before any of them is imported.
@@ -34,15 +39,9 @@ override_app = typer.Typer(help="What planners say of coming demand, on top of t
 lists_app = typer.Typer(help="Whom to contact: lists of campaigns, and what they brought.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(lists_app, name="lists")
+app.add_typer(orders_app, name="orders")
 app.add_typer(override_app, name="override")
 app.add_typer(quarantine_app, name="quarantine")
-
-Config = Annotated[Path, typer.Option("--config", "-c", help="The shop's YAML file, or the folder of a shop.yaml.")]
-Sample = Annotated[bool, typer.Option("--sample", help="Use the sample shop that comes with the program.")]
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable results.")]
-Out = Annotated[Path, typer.Option("--out", help="The Parquet file to write.")]
-Day = Annotated[datetime | None, typer.Option("--as-of", formats=["%Y-%m-%d"], help="What was known on this date.")]
-HERE = Path("shop.yaml")
 
 
 # -- the whole flow ------------------------------------------------------------------------------------------------
@@ -711,23 +710,6 @@ def restore(
 # -- shared --------------------------------------------------------------------------------------------------------
 
 
-def _settings(config: Path, sample: bool) -> Settings:
-    from pipelines.settings import load_settings, sample_config
-
-    if sample:
-        return load_settings(sample_config(), data_dir=str(Path.cwd() / "data" / "online_retail"))
-    return load_settings(config)
-
-
-def _shop(config: Path, sample: bool, as_json: bool) -> Shop:
-    from pipelines.steps import Shop
-    from pipelines.summary import be_quiet
-
-    if as_json:
-        be_quiet()
-    return Shop(_settings(config, sample))
-
-
 def _capability(verb: str, what: str) -> list[str]:
     from pipelines.errors import ConfigError
 
@@ -747,16 +729,6 @@ def _run_steps(names: list[str], config: Path, sample: bool, as_json: bool) -> N
     else:
         for summary in done.summaries:
             print_summary(summary)
-
-
-def _print(summary: Summary, as_json: bool) -> None:
-    from pipelines.printing import print_json, print_summary
-
-    print_json(summary.as_dict()) if as_json else print_summary(summary)
-
-
-def _date(day: datetime | None) -> date | None:
-    return day.date() if day else None
 
 
 def main(arguments: list[str] | None = None) -> Any:

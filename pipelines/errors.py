@@ -92,6 +92,12 @@ class OutputError(PurveyError):
     """A file for the user cannot be written."""
 
 
+class DecisionError(PurveyError):
+    """An order line cannot become what somebody wants of it, or there is no such line."""
+
+    exit_code = 9
+
+
 class TrackingError(PurveyError):
     """MLflow, its registry or a registered model is not what it should be."""
 

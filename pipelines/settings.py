@@ -262,6 +262,27 @@ class Capacity(Section):
     units: float | None = Field(default=None, ge=0)
 
 
+class Approval(Section):
+    """Which proposed orders need nobody's approval, which are held, and how long open ones count.
+
+    Attributes:
+        by_rule: Approve what keeps within all the limits below; else every line waits for somebody.
+        max_value: Most money a line.
+        max_change: Most times the usual order of the series.
+        min_confidence: Least probability that without the order something would be missing.
+        hold_above: Times the usual order above which a line is held until somebody approves it by name; null: never.
+        lapse_days: Days after which a line that was edited or held but never approved, or exported but never
+            acknowledged, no longer counts as on order; null: it counts until somebody says otherwise.
+    """
+
+    by_rule: bool = False
+    max_value: float | None = Field(default=None, ge=0)
+    max_change: float | None = Field(default=2.0, gt=0)
+    min_confidence: Share = 0.0
+    hold_above: float | None = Field(default=5.0, gt=0)
+    lapse_days: int | None = Field(default=None, ge=1)
+
+
 class Supply(Section):
     """How replenishment is decided; defaults for what the supply_terms table leaves open.
 
@@ -289,6 +310,7 @@ class Supply(Section):
     method: Literal["paths", "quantiles"] = "paths"
     budget: float | None = Field(default=None, ge=0, description="money for the orders of one run")
     capacity: Capacity = Capacity()
+    approval: Approval = Approval()
     illustrative: Illustration | None = None
 
     @field_validator("orders_placed_at", mode="before")

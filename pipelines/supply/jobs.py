@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
-from datetime import date
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +15,8 @@ from pipelines.files import write_frame
 from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
-from pipelines.supply.replenishment import PROPOSED, Proposal, replenishment
+from pipelines.supply.order_book import Book, open_book
+from pipelines.supply.replenishment import Proposal, replenishment
 from pipelines.supply.situation import Issue, Situation, read_situation
 
 _TOP_LINES = 10
@@ -31,9 +32,10 @@ def replenish(
 ) -> Summary:
     """Propose what to order at the opening of a day.
 
-    Uses the newest forecasts issued on or before that day. Without `out` the lines replace those proposed for the same
-    day before (running twice changes nothing), but for those a person has decided on since; with `out` they are
-    written to that file and nowhere else.
+    Uses the newest forecasts issued on or before that day. What earlier runs ordered and the open orders do not show
+    yet counts as on order. Without `out` the lines replace those proposed for the same day before (running twice
+    changes nothing), but for series on which something has been decided since; what nobody has decided on of earlier
+    runs is superseded. With `out` they are written to that file and nowhere else.
 
     Args:
         settings: The shop.
@@ -49,19 +51,30 @@ def replenish(
     day, summary = situation.as_of, Summary(job="replenish")
     if situation.illustrative:
         summary.notes.append("Stock, open supply and terms are an illustration made from a seed, not records.")
+    book = open_book(
+        settings,
+        lake,
+        open_supply=situation.open_supply,
+        stock=situation.stock,
+        as_of=day,
+        at=datetime.now(UTC),
+        alone=out is not None,
+    )
+    situation = replace(situation, open_supply=book.open_supply)
+    run = run_name(situation, settings)
     proposal = replenishment(
         situation,
         settings.supply,
         keys=settings.demand.series,
         days_a_period=Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period,
-        run=run_name(situation, settings),
+        run=run,
         currency=settings.currency,
         seed=settings.seed,
         threads=settings.threads,
     )
-    orders = proposal.orders
-    schema = TABLES["replenishment"].schema_with(dict(orders.schema), tuple(settings.demand.series))
-    orders = schema.validate(orders)
+    entry = book.enter(proposal.orders, run)
+    schema = TABLES["replenishment"].schema_with(dict(entry.orders.schema), tuple(settings.demand.series))
+    orders: pl.DataFrame = schema.validate(entry.orders)
     if out is not None:
         write_frame(orders, Path(out))
         summary.wrote[str(out)] = orders.height
@@ -71,14 +84,17 @@ def replenish(
                 lake.replace(name, getattr(situation, name))
                 summary.wrote[name] = getattr(situation, name).height
         orders = _as_first_told(lake, orders, day)
-        kept = _decided(lake, orders, day)
-        orders = pl.concat([kept, orders.join(kept, on=settings.demand.series, how="anti")])
-        summary.changed = lake.replace_where("replenishment", orders, {"as_of": day}).changed > 0
+        orders = pl.concat([orders, _settled(lake, book, orders)])
+        written = lake.replace_where("replenishment", orders, {"as_of": day})
         summary.wrote["replenishment"] = orders.height
-        if kept.height:
-            summary.notes.append(f"{kept.height} lines of the day are decided already and stay as they are.")
+        # Last: what is on the ledger is never without its line, and a run cut short before this enters the same again.
+        if entry.rows.height:
+            lake.append("decisions", entry.rows)
+            summary.wrote["decisions"] = entry.rows.height
+        summary.changed = bool(written.changed or entry.rows.height)
+    summary.notes += book.notes(entry)
     summary.read = dict(situation.versions)
-    _tell(summary, proposal, situation, settings)
+    _tell(summary, replace(proposal, orders=orders), situation, settings)
     return summary
 
 
@@ -101,12 +117,12 @@ def _as_first_told(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
     return orders.with_columns(data_versions=pl.lit(told.item())) if len(told) == 1 else orders
 
 
-def _decided(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
-    """The lines of a day, in the columns of the new ones, whose state is no longer `proposed`."""
+def _settled(lake: Lake, book: Book, orders: pl.DataFrame) -> pl.DataFrame:
+    """Lines of the day, in the columns of the new ones, of series on which something has been decided already."""
     if not lake.exists("replenishment") or set(lake.scan("replenishment").collect_schema()) != set(orders.columns):
         return orders.clear()
-    lines = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("state") != PROPOSED)
-    return lines.select(orders.columns).collect()
+    lines = lake.scan("replenishment").filter(pl.col("as_of") == book.as_of).select(orders.columns).collect()
+    return book.settle(lines)
 
 
 def _tell(summary: Summary, proposal: Proposal, situation: Situation, settings: Settings) -> None:

@@ -8,6 +8,9 @@ import pytest
 from features.tables import TABLES
 from pipelines.errors import NotEnoughDataError, PurveyError
 from pipelines.supply.jobs import replenish
+from pipelines.supply.order_choice import Choice
+from pipelines.supply.order_jobs import decide
+from pipelines.supply.orders import APPROVED, EDITED
 
 ISSUED = date(2024, 4, 15)
 
@@ -99,19 +102,17 @@ def test_lines_somebody_has_decided_on_are_not_proposed_again(shop):
     made.forecast()
     made.stock(3)
     replenish(made.settings, made.lake)
-    chosen = pl.col("product_id") == "P002"
-    edited = made.lake.read("replenishment").with_columns(
-        state=pl.when(chosen).then(pl.lit("approved")).otherwise("state"),
-        quantity=pl.when(chosen).then(123.0).otherwise("quantity"),
-    )
-    made.lake.replace("replenishment", edited)
+    chosen = Choice(series={"product_id": "P002"})
+    decide(made.settings, made.lake, chosen, EDITED, quantity=123.0, who="ann", why="a fair")
+    decide(made.settings, made.lake, chosen, APPROVED, who="bob", why="agreed")
     made.terms(supplier_id="S2")
     summary = replenish(made.settings, made.lake)
     orders = made.lake.read("replenishment")
     assert orders.height == orders["product_id"].n_unique() == 6
-    assert orders.filter(chosen).select("quantity", "state", "supplier_id").rows() == [(123.0, "approved", "supplier")]
-    assert orders.filter(~chosen)["supplier_id"].unique().to_list() == ["S2"]
-    assert "1 lines of the day are decided already and stay as they are." in summary.notes
+    ours = pl.col("product_id") == "P002"
+    assert orders.filter(ours).select("quantity", "state", "supplier_id").rows() == [(123.0, "approved", "supplier")]
+    assert orders.filter(~ours)["supplier_id"].unique().to_list() == ["S2"]
+    assert "1 series of the day are decided already and stay as they are." in summary.notes
     assert not replenish(made.settings, made.lake).changed
 
 

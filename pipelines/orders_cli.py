@@ -1,0 +1,262 @@
+"""`purvey orders …`: parses and prints, nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipelines.options import HERE, Config, Json, Sample, shop, show
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+    from pipelines.supply.order_choice import Choice
+
+orders_app = typer.Typer(
+    help="What is ordered: decide on proposals, hand them over, say what came of them.", no_args_is_help=True
+)
+
+Lines = Annotated[list[str] | None, typer.Argument(metavar="LINE…", help="Which, by id or reference (REC-…).")]
+Series = Annotated[list[str] | None, typer.Option("--series", help="Only of KEY=VALUE; repeat for several keys.")]
+Supplier = Annotated[str | None, typer.Option("--supplier", help="Only of this supplier.")]
+FromFile = Annotated[Path | None, typer.Option("--from", help="A text file, one line's id a row.")]
+All = Annotated[bool, typer.Option("--all", help="All that can become it.")]
+Who = Annotated[str, typer.Option("--who", envvar="USER", help="Who says so.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, in words.")]
+OrderId = Annotated[str | None, typer.Option("--order-id", help="Its number where it was ordered.")]
+On = Annotated[datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="The day; now unless said.")]
+
+
+@orders_app.command("list")
+def orders_list(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    state: Annotated[str | None, typer.Option("--state", help="Only in this state.")] = None,
+    from_file: FromFile = None,
+    everything: Annotated[bool, typer.Option("--all", help="Closed lines, too.")] = False,
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Show the order lines that are open, or those asked for, with who decided what and why."""
+    from dataclasses import replace
+
+    from pipelines.supply import order_jobs
+
+    at = shop(config, sample, as_json)
+    choice = replace(_choice(lines, series, supplier, from_file, everything), state=state)
+    show(order_jobs.show(at.settings, at.lake, choice), as_json)
+
+
+@orders_app.command()
+def approve(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    everything: All = False,
+    who: Who = "",
+    why: Why = "as proposed",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say that lines shall be ordered; one that is held by rule has to be named."""
+    chosen = _choice(lines, series, supplier, from_file, everything)
+    _decide(config, sample, as_json, chosen, "approved", who=who, why=why)
+
+
+@orders_app.command()
+def edit(
+    quantity: Annotated[float, typer.Option("--quantity", help="Units to order instead.")],
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    who: Who = "",
+    why: Why = "",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say how much to order instead; it is judged later by what was sold. It still has to be approved."""
+    chosen = _choice(lines, series, supplier, from_file, False)
+    _decide(config, sample, as_json, chosen, "edited", who=who, why=why, quantity=quantity)
+
+
+@orders_app.command()
+def reject(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    everything: All = False,
+    who: Who = "",
+    why: Why = "",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say that lines shall not be ordered; what is still needed, the next run proposes anew."""
+    chosen = _choice(lines, series, supplier, from_file, everything)
+    _decide(config, sample, as_json, chosen, "rejected", who=who, why=why)
+
+
+@orders_app.command()
+def hold(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    everything: All = False,
+    who: Who = "",
+    why: Why = "",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Keep lines back; they count as on order until somebody decides, so that nothing is proposed beside them."""
+    chosen = _choice(lines, series, supplier, from_file, everything)
+    _decide(config, sample, as_json, chosen, "held", who=who, why=why)
+
+
+@orders_app.command()
+def export(
+    lines: Lines = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder; `orders` in the shop's folder unless said.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="csv or json")] = "csv",
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    who: Who = "",
+    why: Why = "approved",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Write what is approved, one file a supplier; what an earlier export left unfinished is finished."""
+    from pipelines.supply import order_jobs
+    from pipelines.workflow import locked
+
+    at = shop(config, sample, as_json)
+    choice = _choice(lines, series, supplier, from_file, True)
+    with locked(at.settings):
+        at.lake.migrate()
+        summary = order_jobs.export(at.settings, at.lake, out=out, form=form, choice=choice, who=who, why=why)
+    show(summary, as_json)
+
+
+@orders_app.command()
+def acknowledge(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    everything: All = False,
+    order_id: OrderId = None,
+    quantity: Annotated[float | None, typer.Option("--quantity", help="Units that are still to come.")] = None,
+    who: Who = "",
+    why: Why = "the supplier said so",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say that the supplier took the order, under which number, and how much of it is still to come."""
+    chosen = _choice(lines, series, supplier, from_file, everything)
+    _decide(
+        config, sample, as_json, chosen, "acknowledged", who=who, why=why, quantity=quantity, order_id=order_id
+    )  # fmt: skip
+
+
+@orders_app.command()
+def receive(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    everything: All = False,
+    quantity: Annotated[float | None, typer.Option("--quantity", help="Units that came, where it was not all.")] = None,
+    on: On = None,
+    who: Who = "",
+    why: Why = "it came in",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say that goods came in; until the stock is of a later day they count as on order still."""
+    chosen = _choice(lines, series, supplier, from_file, everything)
+    _decide(config, sample, as_json, chosen, "received", on=on, who=who, why=why, quantity=quantity)
+
+
+@orders_app.command()
+def cancel(
+    lines: Lines = None,
+    series: Series = None,
+    supplier: Supplier = None,
+    from_file: FromFile = None,
+    everything: All = False,
+    who: Who = "",
+    why: Why = "",
+    config: Config = HERE,
+    sample: Sample = False,
+    as_json: Json = False,
+) -> None:
+    """Say that an exported order will not come; what is still needed, the next run proposes anew."""
+    chosen = _choice(lines, series, supplier, from_file, everything)
+    _decide(config, sample, as_json, chosen, "cancelled", who=who, why=why)
+
+
+@orders_app.command()
+def edits(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
+    """Show what people's edits were worth on the demand that came, by who and why."""
+    from pipelines.supply import edit_jobs
+
+    at = shop(config, sample, as_json)
+    show(edit_jobs.judge_edits(at.settings, at.lake), as_json)
+
+
+def _choice(
+    lines: list[str] | None,
+    series: list[str] | None,
+    supplier: str | None,
+    from_file: Path | None,
+    everything: bool,
+) -> Choice:
+    from pipelines.demand.planning import pairs
+    from pipelines.supply.order_choice import Choice, ids_in
+
+    named = [*(lines or []), *(ids_in(from_file) if from_file else [])]
+    return Choice(named, pairs(series or []), supplier, everything=everything)
+
+
+def _decide(
+    config: Path,
+    sample: bool,
+    as_json: bool,
+    choice: Choice,
+    to: str,
+    *,
+    who: str,
+    why: str,
+    on: datetime | None = None,
+    **said: Any,
+) -> None:
+    from pipelines.supply import order_jobs
+    from pipelines.workflow import locked
+
+    at = shop(config, sample, as_json)
+    with locked(at.settings):
+        at.lake.migrate()
+        moment = _moment(at.settings, on)
+        summary = order_jobs.decide(at.settings, at.lake, choice, to, who=who, why=why, at=moment, **said)
+    show(summary, as_json)
+
+
+def _moment(settings: Settings, on: datetime | None) -> datetime | None:
+    """The start of a day, where the shop is."""
+    return None if on is None else on.replace(tzinfo=settings.zone).astimezone(UTC)
