@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import polars as pl
 
+from pipelines.settings import load_settings
 from tests.conftest import purvey
 
 
@@ -43,6 +45,9 @@ def test_files_numbers_and_days(tea):
     told("acknowledge", "--series", f"product_id={key}", "--order-id", "PO7", cwd=tea)
     told("receive", "--all", "--on", "2024-01-02", cwd=tea)
     closed = told("list", "--state", "received", cwd=tea)["tables"]["Order lines"]
-    assert {row["at"][:10] for row in closed} == {"2024-01-02"}
+    zone = load_settings(tea).zone
+    assert {datetime.fromisoformat(row["at"]).astimezone(zone).isoformat()[:16] for row in closed} == {
+        "2024-01-02T00:00"
+    }
     assert [row["order_id"] for row in closed if row["product_id"] == key] == ["PO7"]
     assert "orders edits" in purvey("orders", "edits", cwd=tea).stdout
