@@ -16,21 +16,25 @@ from typing import Any, Literal
 import dataframely as dy
 import polars as pl
 
-UTC = "UTC"
+from features.columns import UTC
+from features.columns import text as _text
+from features.columns import time as _time
+from features.supply_tables import (
+    OpenDemand,
+    OpenSupply,
+    Replenishment,
+    Stock,
+    StockLots,
+    Suppliers,
+    SupplyTerms,
+)
+
 # Beyond these a value is a slip of an export (no date given, a code in a column of numbers), never trade.
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC_ZONE)
 MOST = 1e9
 # What moves a forecast: the usual level of its series, and what is added to it or taken away.
 DRIVERS = ("level", "season", "trend", "promotion", "calendar", "stock_outs", "correction", "lifecycle", "override")
 Kind = Literal["event", "state", "snapshot", "derived"]
-
-
-def _text(**rules: Any) -> dy.String:
-    return dy.String(min_length=1, **rules)
-
-
-def _time(**rules: Any) -> dy.Datetime:
-    return dy.Datetime(time_unit="us", time_zone=UTC, **rules)
 
 
 # -- what a shop brings --------------------------------------------------------------------------------------------
@@ -152,46 +156,6 @@ class Covariates(dy.Schema):
     """Values of one period: known ahead (prices, promotions, events) or observed once it is over."""
 
     period = dy.Date(primary_key=True)
-
-
-class Stock(dy.Schema):
-    """On hand at the opening of `as_of`."""
-
-    as_of = dy.Date(nullable=False)
-    on_hand = dy.Float64(nullable=False, min=0)
-    illustrative = dy.Bool(nullable=True)
-
-
-class OpenSupply(dy.Schema):
-    """On order, arriving at the start of `due_on`."""
-
-    supplier_id = _text(nullable=False)
-    due_on = dy.Date(nullable=False)
-    quantity = dy.Float64(nullable=False, min=0)
-    as_of = dy.Date(nullable=True)
-    illustrative = dy.Bool(nullable=True)
-
-
-class SupplyTerms(dy.Schema):
-    """What one supplier asks for one series. Costs per unit; holding per unit and period on what is left at its end."""
-
-    supplier_id = _text(primary_key=True)
-    lead_time_days = dy.Float64(nullable=True, min=0)
-    lead_time_sd_days = dy.Float64(nullable=True, min=0)
-    review_days = dy.Int64(nullable=True, min=1)
-    moq = dy.Float64(nullable=True, min=0)
-    multiple = dy.Float64(nullable=True, min_exclusive=0)
-    maximum = dy.Float64(nullable=True, min=0)
-    unit_cost = dy.Float64(nullable=True, min=0)
-    holding_cost = dy.Float64(nullable=True, min=0)
-    holding_rate = dy.Float64(nullable=True, min=0)
-    shortage_cost = dy.Float64(nullable=True, min=0)
-    service_target = dy.Float64(nullable=True, min_exclusive=0, max_exclusive=1)
-    illustrative = dy.Bool(nullable=True)
-
-    @dy.rule()
-    def moq_not_above_maximum(cls) -> pl.Expr:
-        return pl.col("maximum").is_null() | (pl.col("moq").fill_null(0) <= pl.col("maximum"))
 
 
 class Feedback(dy.Schema):
@@ -611,35 +575,6 @@ class CampaignResults(dy.Schema):
     profit_high = dy.Float64(nullable=True)
 
 
-class Replenishment(dy.Schema):
-    """One proposed order line and why."""
-
-    as_of = dy.Date(primary_key=True)
-    supplier_id = _text(primary_key=True)
-    quantity = dy.Float64(nullable=False, min=0)
-    order_by = dy.Date(nullable=True)
-    receive_on = dy.Date(nullable=True)
-    on_hand = dy.Float64(nullable=False)
-    on_order = dy.Float64(nullable=False)
-    protection_days = dy.Float64(nullable=False)
-    demand_mean = dy.Float64(nullable=False)
-    demand_p50 = dy.Float64(nullable=False)
-    demand_p90 = dy.Float64(nullable=False)
-    order_up_to = dy.Float64(nullable=False)
-    unconstrained_quantity = dy.Float64(nullable=False)
-    expected_cost_at_zero = dy.Float64(nullable=False)
-    expected_cost = dy.Float64(nullable=False)
-    expected_cost_unconstrained = dy.Float64(nullable=False)
-    stock_out_risk_before = dy.Float64(nullable=False, min=0, max=1)
-    stock_out_risk = dy.Float64(nullable=False, min=0, max=1)
-    binding_constraint = dy.String(nullable=False)
-    drivers = dy.String(nullable=False)
-    illustrative = dy.Bool(nullable=False)
-    state = _text(nullable=False)
-    run = _text(nullable=False)
-    model_version = _text(nullable=False)
-
-
 class Decisions(dy.Schema):
     """One change of one order line: what it became, who said so, why and when. Rows are added, never changed.
 
@@ -783,9 +718,12 @@ _ALL = (
     Table("customers", Customers, "state", version=2, open=True),
     Table("contracts", Contracts, "state", open=True),
     Table("covariates", Covariates, "state", keyed_by_series=True, open=True),
-    Table("stock", Stock, "snapshot", keyed_by_series=True),
-    Table("open_supply", OpenSupply, "snapshot"),
-    Table("supply_terms", SupplyTerms, "snapshot", keyed_by_series=True),
+    Table("stock", Stock, "snapshot", version=2, keyed_by_series=True),
+    Table("stock_lots", StockLots, "snapshot"),
+    Table("open_supply", OpenSupply, "snapshot", version=2),
+    Table("open_demand", OpenDemand, "snapshot"),
+    Table("supply_terms", SupplyTerms, "snapshot", version=2, keyed_by_series=True),
+    Table("suppliers", Suppliers, "state"),
     Table("feedback", Feedback, "event"),
     Table("campaign_outcomes", CampaignOutcomes, "event"),
     Table("overrides", Overrides, "event", partial=True),
@@ -809,7 +747,7 @@ _ALL = (
     Table("list_leavers", ListLeavers, "derived"),
     Table("list_suppressions", ListSuppressions, "derived"),
     Table("campaign_results", CampaignResults, "derived"),
-    Table("replenishment", Replenishment, "derived", keyed_by_series=True),
+    Table("replenishment", Replenishment, "derived", version=2, keyed_by_series=True),
     Table("decisions", Decisions, "event"),
     Table("evaluation", Evaluation, "derived"),
     Table("drift", Drift, "derived"),

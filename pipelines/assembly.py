@@ -116,7 +116,7 @@ def _shop_facts(settings: Settings) -> dict[str, Any]:
         "quantiles": settings.demand.quantiles,
         "churn_horizon_days": settings.customers.churn_horizon_days,
         "value_horizon_days": settings.customers.value_horizon_days,
-        "illustrative": settings.supply.illustrative is not None and not settings.has("stock"),
+        "illustrative": settings.illustrates_supply,
     }
 
 

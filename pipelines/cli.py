@@ -292,6 +292,38 @@ def replenish(
 
 
 @app.command()
+def simulate(
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", help="Which, the first is what others are compared with; all by default."),
+    ] = None,
+    config: Config = HERE,
+    sample: Sample = False,
+    origins: Annotated[int, typer.Option("--origins", min=2, help="How many past periods to order in.")] = 26,
+    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Periods that a model is kept.")] = 13,
+    out: Annotated[Path | None, typer.Option("--out", help="Parquet file: every policy and series.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Picture of service against stock (.svg).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Replay ordering policies on the shop's past and say what each would have cost."""
+    from pipelines import replay
+
+    shop = _shop(config, sample, as_json)
+    _print(
+        replay.simulate(
+            shop.settings,
+            shop.lake,
+            policies=policy or (),
+            periods=origins,
+            refit_every=refit_every,
+            out=out,
+            figure=figure,
+        ),
+        as_json,
+    )
+
+
+@app.command()
 def tune(
     what: Annotated[str, typer.Argument(help="demand")] = "demand",
     config: Config = HERE,

@@ -47,10 +47,38 @@ def _with_order_range(scores: pl.LazyFrame) -> pl.LazyFrame:
     return scores.with_columns(pl.lit(None, dtype=pl.Date).alias(name) for name in names)
 
 
+def _with_nulls(**added: pl.DataType) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    """Room for what nobody told before."""
+
+    def step(frame: pl.LazyFrame) -> pl.LazyFrame:
+        known = frame.collect_schema().names()
+        return frame.with_columns(
+            pl.lit(None, dtype=dtype).alias(name) for name, dtype in added.items() if name not in known
+        )
+
+    return step
+
+
+_TEXT, _NUMBER, _DAY = pl.String(), pl.Float64(), pl.Date()
+_TERMS = {
+    **dict.fromkeys(("lead_times_days", "order_days", "delivery_days", "cut_off", "price_breaks"), _TEXT),
+    **dict.fromkeys(("rounding", "unit", "service_kind", "policy"), _TEXT),
+    **dict.fromkeys(("order_unit", "pallet_units", "volume", "weight", "shelf_life_days"), _NUMBER),
+    **dict.fromkeys(("fixed_order_cost", "backorder_cost_per_day", "storage_maximum"), _NUMBER),
+    **dict.fromkeys(("valid_from", "valid_to"), _DAY),
+}
+
+
 MIGRATIONS: dict[str, list[Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
     "customers": [_with_consents],
     "customer_scores": [_with_order_range],
     "forecasts": [_with_overrides],
     "forecast_drivers": [_with_lifecycle],
     "lead_time_demand": [_with_pool],
+    "stock": [_with_nulls(unit=_TEXT)],
+    "open_supply": [_with_nulls(order_id=_TEXT, confidence=_NUMBER, unit=_TEXT)],
+    "supply_terms": [_with_nulls(**_TERMS)],
+    "replenishment": [
+        _with_nulls(order_value=_NUMBER, receive_on_p90=_DAY, trace=_TEXT, state_reason=_TEXT, data_versions=_TEXT)
+    ],
 }

@@ -13,11 +13,12 @@ from pathlib import Path
 import polars as pl
 
 from features.calendar import Grid
-from pipelines.demand import jobs as demand_jobs
+from pipelines.demand.occasion import issue as issue_demand
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply import jobs as supply_jobs
+from pipelines.supply.situation import Issue, issue_for
 
 _FARTHEST = 53  # periods; beyond, demand goes on at its mean rate
 
@@ -35,14 +36,14 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
         out: The file of orders: parquet, with the columns of table replenishment.
     """
     days_a_period = Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period
-    issue = supply_jobs.issue_for(lake, as_of, days_a_period)
+    issue = issue_for(lake, as_of, days_a_period)
     if issue is None:
-        horizon = _horizon(settings, lake, days_a_period)
-        issue = supply_jobs.Issue(**demand_jobs.issue(settings, lake, opening=as_of, horizon=horizon))
+        horizon = horizon_of(settings, lake, days_a_period)
+        issue = Issue(**issue_demand(settings, lake, opening=as_of, horizon=horizon))
     return supply_jobs.replenish(settings, lake, as_of=as_of, out=out, issue=issue)
 
 
-def _horizon(settings: Settings, lake: Lake, days_a_period: float) -> int:
+def horizon_of(settings: Settings, lake: Lake, days_a_period: float) -> int:
     """Periods until an order placed at the next review could arrive, for the slowest supplier."""
     supply = settings.supply
     lead, spread, review = supply.lead_time_days, supply.lead_time_sd_days, float(supply.review_days)

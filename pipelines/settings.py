@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from features.supply_tables import Policy, Rounding
 from pipelines.errors import ConfigError
 
 InputTable = Literal[
@@ -30,8 +31,11 @@ InputTable = Literal[
     "contracts",
     "covariates",
     "stock",
+    "stock_lots",
     "open_supply",
+    "open_demand",
     "supply_terms",
+    "suppliers",
     "feedback",
     "campaign_outcomes",
     "overrides",
@@ -271,23 +275,48 @@ class Approval(Section):
     lapse_days: int | None = Field(default=None, ge=1)
 
 
+class Capacity(Section):
+    """What all orders of one run may take together, in units of the terms' `volume` and `weight`; unset: no limit."""
+
+    volume: float | None = Field(default=None, ge=0)
+    weight: float | None = Field(default=None, ge=0)
+    units: float | None = Field(default=None, ge=0)
+
+
 class Supply(Section):
-    """How replenishment is decided; defaults for what the supply_terms table leaves open."""
+    """How replenishment is decided; defaults for what the supply_terms table leaves open.
+
+    Attributes:
+        orders_placed_at: Local time of day at which orders go out; a supplier whose cut-off is earlier sees them on
+            its next order day.
+    """
 
     unmet_demand: Literal["lost", "backorder"] = "lost"
-    objective: Literal["cost", "service"] = "cost"
+    objective: Literal["cost", "service", "fill_rate"] = "cost"
+    policy: Policy = "paths"
     service_target: Probability = 0.95
     review_days: int = Field(default=7, ge=1)
+    orders_placed_at: str = Field(default="09:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
     lead_time_days: float = Field(default=14, ge=0)
     lead_time_sd_days: float = Field(default=0, ge=0)
     moq: float = Field(default=0, ge=0)
     multiple: float = Field(default=1, gt=0)
+    rounding: Rounding = "best"
+    fixed_order_cost: float = Field(default=0, ge=0, description="of one order line")
     unit_cost_share: Share = Field(default=0.5, description="of the selling price, where no unit_cost is given")
     holding_rate_a_year: float = Field(default=0.25, ge=0)
     shortage_cost_share: Share = Field(default=0.5, description="of the selling price, lost margin per unit")
-    effective_ratio: Share = Field(default=1.0, description="scales the critical ratio; tuned on a simulator")
+    effective_ratio: Literal["auto"] | Share = Field(default="auto", description="scales the critical ratio")
+    budget: float | None = Field(default=None, ge=0, description="money for the orders of one run")
+    capacity: Capacity = Capacity()
     approval: Approval = Approval()
     illustrative: Illustration | None = None
+
+    @field_validator("orders_placed_at", mode="before")
+    @classmethod
+    def _as_a_clock_says_it(cls, at: object) -> object:
+        """YAML reads 10:30 as the number of minutes."""
+        return f"{at // 60:02d}:{at % 60:02d}" if isinstance(at, int) else at
 
 
 class Monitoring(Section):
@@ -488,7 +517,16 @@ class Settings(BaseSettings):
     @property
     def replenishes(self) -> bool:
         """Whether there is stock to replenish, real or illustrative."""
-        return self.has("stock") or self.supply.illustrative is not None
+        return self._has_stock or self.supply.illustrative is not None
+
+    @property
+    def illustrates_supply(self) -> bool:
+        """Whether stock and terms are made up, because there are no records."""
+        return self.supply.illustrative is not None and not self._has_stock
+
+    @property
+    def _has_stock(self) -> bool:
+        return self.has("stock") or self.has("stock_lots")
 
 
 def load_settings(path: str | Path, **overrides: Any) -> Settings:

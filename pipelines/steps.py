@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INPUTS = ("order_lines", "demand", "series", "products", "locations", "customers", "contracts", "covariates")
 FORECAST = ("forecasts", "lead_time_demand", "path_ranks")
+SUPPLY = ("stock", "stock_lots", "open_supply", "open_demand", "supply_terms", "suppliers")
 SCORED = (
     *FORECAST,
     "forecast_drivers",
@@ -235,7 +236,7 @@ STEPS: tuple[Step, ...] = (
         "replenish",
         _replenish,
         lambda settings: settings.forecasts_demand and settings.replenishes,
-        reads=(*FORECAST, "stock", "open_supply", "supply_terms", "order_lines", "demand"),
+        reads=(*FORECAST, *SUPPLY, "order_lines", "demand"),
         sections=("supply", "demand"),
         made=_tables("replenishment"),
         needs=("score demand",),

@@ -208,35 +208,6 @@ def forecast(
     )
 
 
-def issue(settings: Settings, lake: Lake, *, opening: date, horizon: int) -> dict[str, pl.DataFrame]:
-    """Forecasts for the occasion as tables: fit on what was known when a day opened; nothing is written.
-
-    Args:
-        settings: The shop.
-        lake: Its tables.
-        opening: The day; the last period that counts is the newest of the record that was over.
-        horizon: Periods ahead.
-
-    Returns:
-        One issue of `forecasts`, `lead_time_demand` and `path_ranks`.
-    """
-    panel = open_panel(settings, lake, opening=opening, fresh=True)
-    origins = Origins(panel, settings, horizon)
-    with progress("forecast", STEPS) as advance:
-        model = DemandModel.fit(origins, panel.last, settings.demand.quantiles, advance)
-    forecasts, lead_time = decide(model, origins.rows(panel.last), panel, settings)
-    keys, last = settings.demand.series, panel.grid.last_day(panel.last)
-    asked_at = datetime.combine(opening, time.min, settings.zone)
-    forecasts, lead_time = apply(forecasts, lead_time, _said(lake), asked_at, keys, whole=model.whole)
-    issued_on = pl.lit(panel.grid.first_day(panel.last + 1))
-    stamp = {"issued_on": issued_on, "model_version": pl.lit(f"fitted to {last}")}
-    return {
-        "forecasts": forecasts.drop(ASIDE).with_columns(**stamp),
-        "lead_time_demand": lead_time.with_columns(**stamp),
-        "path_ranks": model.joint.table().with_columns(issued_on=issued_on),
-    }
-
-
 def explain(
     settings: Settings,
     lake: Lake,

@@ -15,6 +15,7 @@ from pipelines.ingest.adapters import Adapter, adapter_of
 from pipelines.ingest.casting import as_text, cast
 from pipelines.ingest.mapping import complete_order_lines, rename, types_of
 from pipelines.ingest.sources import ROW, Extract, nearest
+from pipelines.ingest.units import with_units_of
 from pipelines.ingest.validate import REASONS, Verdict, judge
 from pipelines.settings import Settings, Source
 from pipelines.tombstones import RULE as FORGOTTEN
@@ -86,6 +87,7 @@ class Door:
         periods: Periods of demand known so far: with those of the file they tell the grid.
         kept: Table → column → type of what is already in the lake.
         names: Keys of the series known so far, as text: what an override may speak of. Without any, it may of all.
+        units: Units of the series known so far, from `units.with_units_of`.
         tombstones: Who was forgotten; None while nobody was.
     """
 
@@ -94,6 +96,7 @@ class Door:
     periods: pl.Series = field(default_factory=lambda: pl.Series("period", [], pl.Date))
     kept: Mapping[str, Mapping[str, pl.DataType]] = field(default_factory=dict)
     names: pl.DataFrame = field(default_factory=pl.DataFrame)
+    units: pl.DataFrame = field(default_factory=pl.DataFrame)
     tombstones: Tombstones | None = None
 
     def knowing(self, table: str, rows: pl.DataFrame) -> Door:
@@ -103,7 +106,7 @@ class Door:
         if self.settings.has("overrides") and table in NAMING and set(keys) <= set(rows.columns):
             own = rows.select(pl.col(key).cast(pl.String) for key in keys)
             names = pl.concat([names, own], how="diagonal").unique(maintain_order=True)
-        return replace(self, periods=periods, names=names)
+        return replace(self, periods=periods, names=names, units=with_units_of(table, rows, keys, self.units))
 
     def series(self, table: str) -> tuple[str, ...]:
         """Key columns of a demand series that the table must have: order lines beside ready demand need none."""
@@ -223,7 +226,7 @@ def _judge(table: str, rows: pl.DataFrame, door: Door) -> Verdict:
     if table == "order_lines":  # for the rules; what was not stated is decided when the row is written
         at = pl.col("ordered_at")
         rows = rows.with_columns(known_at=pl.col("known_at").fill_null(at) if "known_at" in rows.columns else at)
-    return judge(table, rows, door.series(table), door.now, _grid(table, rows, door), door.names)
+    return judge(table, rows, door.series(table), door.now, _grid(table, rows, door), door.names, door.units)
 
 
 def _grid(table: str, rows: pl.DataFrame, door: Door) -> Grid | None:

@@ -18,8 +18,9 @@ from pipelines.ingest.intake import DUPLICATE, Door, Intake, Taken, take
 from pipelines.ingest.landing import door, land
 from pipelines.ingest.quarantine import quarantine_list, quarantine_replay, quarantine_show
 from pipelines.ingest.sources import ROW, Extract, find
+from pipelines.ingest.units import TABLES_WITH_UNITS
 from pipelines.lake import Lake
-from pipelines.settings import Settings
+from pipelines.settings import Settings, Source
 from pipelines.summary import Summary, progress
 from pipelines.tombstones import RULE as FORGOTTEN
 
@@ -63,7 +64,7 @@ def ingest(settings: Settings, lake: Lake) -> Summary:
     if not new:
         known = {extract.name: "already ingested" for extract in found}
         return Summary("ingest", read=known, figures={"lines_in": 0, "new_rows": 0}, changed=False)
-    taken = _take(new, door(settings, lake, now))
+    taken = _take(new, door(settings, lake, now, replaced={extract.source.table for extract in new}))
     written = land(settings, lake, taken, now)
     intakes = [intake for one in taken for intake in one.intakes]
     ledger.write(lake, intakes, now)
@@ -83,11 +84,11 @@ def ingest(settings: Settings, lake: Lake) -> Summary:
 
 
 def _take(extracts: Sequence[Extract], door: Door) -> list[Taken]:
-    """Read and judge, source by source: demand first, its periods tell the grid; overrides last, they name series."""
+    """Read and judge, source by source: those first of which others speak."""
     sources = list({id(extract.source): extract.source for extract in extracts}.values())
     taken = []
     with progress("taking in", len(extracts)) as advance:
-        for source in sorted(sources, key=lambda source: (source.table != "demand", source.table == "overrides")):
+        for source in sorted(sources, key=_turn):
             mine = [extract for extract in extracts if extract.source is source]
             one = take(source, [(extract, extract.read()) for extract in mine], door)
             for intake in one.intakes:
@@ -97,6 +98,12 @@ def _take(extracts: Sequence[Extract], door: Door) -> list[Taken]:
             advance(len(mine))
     _agree_on_keys(taken, door)
     return taken
+
+
+def _turn(source: Source) -> tuple[bool, bool, int]:
+    """Demand first, its periods tell the grid; overrides last, they name series; stock before what has its unit."""
+    units = (*TABLES_WITH_UNITS, source.table)
+    return source.table != "demand", source.table == "overrides", units.index(source.table)
 
 
 def _refuse_if_bad(intake: Intake, limit: float) -> None:

@@ -7,7 +7,7 @@ of them is completed by the next one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -19,20 +19,28 @@ from pipelines.ingest.numbering import AGAIN, COUNTED, FILE
 from pipelines.ingest.orders import KEY, STATED, settle
 from pipelines.ingest.sources import ROW
 from pipelines.ingest.totals import settle_totals
+from pipelines.ingest.units import TABLES_WITH_UNITS, UNIT
 from pipelines.ingest.validate import judge
 from pipelines.lake import Lake, Written
 from pipelines.settings import Settings
 from pipelines.tombstones import tombstones
 
 
-def door(settings: Settings, lake: Lake, now: datetime) -> Door:
-    """What decides on rows, with what the lake already tells: column types, periods of demand, names of series."""
+def door(settings: Settings, lake: Lake, now: datetime, replaced: Collection[str] = ()) -> Door:
+    """What decides on rows, with what the lake already tells: types, periods of demand, names and units of series.
+
+    Tables that are `replaced` by what comes say nothing of units any more.
+    """
     tables: set[str] = {source.table for source in settings.sources if lake.exists(source.table)}
     kept: dict[str, dict[str, pl.DataType]] = {table: dict(lake.scan(table).collect_schema()) for table in tables}
     known = Door(settings, now, kept=kept, tombstones=tombstones(settings, lake))
     for table in NAMING:
         wanted = [name for name in (*settings.demand.series, "period") if name in kept.get(table, {})]
         if wanted:
+            known = known.knowing(table, lake.read(table, columns=wanted))
+    for table in TABLES_WITH_UNITS:
+        wanted = [*settings.demand.series, UNIT]
+        if table not in replaced and set(wanted) <= set(kept.get(table, {})):
             known = known.knowing(table, lake.read(table, columns=wanted))
     return known
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from features.notation import SEPARATOR
 from features.tables import TABLES
 from pipelines.errors import SourceError
 from pipelines.ingest.casting import narrowest
@@ -28,6 +29,8 @@ _NEEDED = {"demand": ["quantity"], "covariates": ["period"]}
 _DEFAULTED = {"order_id", "line_no", "product_id", "location_id", "kind", "known_at", "unit_price"}
 _SHARES = ("available", "promotion")  # numbers that many write as yes and no
 _WORDS = {"true": "1", "yes": "1", "false": "0", "no": "0"}
+_SPEAK_OF_SERIES = ("stock_lots", "open_supply", "open_demand")  # many rows a series, none of them its key
+_WRITTEN_LISTS = ("lead_times_days", "order_days", "delivery_days")  # a parquet file may hold them as lists
 _ONLY_FROM_CONFIG = {"illustrative"}  # real data are never marked as made up
 
 
@@ -62,6 +65,8 @@ def rename(frame: pl.DataFrame, source: Source, series: tuple[str, ...], file: s
         if (keep_own or canonical in wanted) and canonical not in _ONLY_FROM_CONFIG
     }
     _require(source, list(selected), given, series, file)
+    lists = [selected[name] for name in _WRITTEN_LISTS if isinstance(frame.schema.get(selected.get(name, "")), pl.List)]
+    frame = frame.with_columns(_written(name) for name in lists)
     for canonical, original in selected.items():
         if frame.schema[original].is_nested() or frame.schema[original] in (pl.Binary, pl.Object):
             raise SourceError(
@@ -75,6 +80,12 @@ def rename(frame: pl.DataFrame, source: Source, series: tuple[str, ...], file: s
     return renamed.with_columns(pl.col(name).str.to_lowercase().replace(_WORDS) for name in words)
 
 
+def _written(column: str) -> pl.Expr:
+    """A list as the text it would be in csv; an empty one is nothing said."""
+    text = pl.col(column).cast(pl.List(pl.String)).list.eval(pl.element().fill_null("")).list.join(SEPARATOR)
+    return pl.when(pl.col(column).list.len() > 0).then(text).alias(column)
+
+
 def _require(source: Source, present: list[str], given: list[str], series: tuple[str, ...], file: str) -> None:
     table = TABLES[source.table]
     columns = table.schema.columns()
@@ -85,7 +96,7 @@ def _require(source: Source, present: list[str], given: list[str], series: tuple
         needed += [] if {"unit_price", AMOUNT} & set(present) else ["unit_price"]
     elif source.table == "covariates":
         needed += [*source.known_ahead, *source.observed]
-    elif table.keyed_by_series or source.table == "open_supply":
+    elif table.keyed_by_series or source.table in _SPEAK_OF_SERIES:
         needed += series
     for name in dict.fromkeys(needed):
         if name not in present:

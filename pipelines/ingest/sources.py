@@ -26,7 +26,7 @@ ROW = "_row"
 SAMPLE = "sample://"
 _SAMPLE_FOLDER = Path(__file__).parent / "sample"
 _PARQUET_MAGIC = b"PAR1"
-_TABLES_THAT_MAY_BE_EMPTY = {"stock", "open_supply", "supply_terms"}
+_TABLES_THAT_MAY_BE_EMPTY = {"stock", "stock_lots", "open_supply", "open_demand", "supply_terms"}
 
 
 @dataclass(frozen=True)

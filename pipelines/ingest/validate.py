@@ -1,8 +1,8 @@
 """Good rows and bad rows. Every bad row gets its reasons in plain words, with the column and the value.
 
-The rules are those of the table (`features.tables`) and five that need to know the moment, the whole file or the shop:
+The rules are those of the table (`features.tables`) and six that need to know the moment, the whole file or the shop:
 nothing happened later than tomorrow, demand is not below zero, a period lies on the shop's grid, an override speaks of
-series there are, a key stands once in a file.
+series there are, a series has one unit, a key stands once in a file.
 Where one file gives one key two different sets of values nobody can know which is right: all of them are set aside.
 """
 
@@ -18,8 +18,10 @@ import dataframely as dy
 import polars as pl
 
 from features.calendar import Grid
+from features.supply_tables import POLICIES
 from features.tables import TABLES, Table
 from pipelines.ingest.sources import ROW
+from pipelines.ingest.units import TABLES_WITH_UNITS, mixed
 
 REASONS = {ROW: pl.Int64(), "reason": pl.String()}
 _HAPPENS = {
@@ -27,6 +29,7 @@ _HAPPENS = {
     "demand": "period",
     "feedback": "at",
     "stock": "as_of",
+    "stock_lots": "as_of",
     "overrides": "at",
     "campaign_outcomes": "contacted_at",
 }
@@ -36,12 +39,36 @@ _IN_WORDS = {
     "quantity_is_a_number": "quantity is infinite",
     "delivered_not_before_ordered": "delivered_on {delivered_on} is before ordered_at {ordered_at}",
     "ended_not_before_started": "ended_on {ended_on} is before started_on {started_on}",
-    "moq_not_above_maximum": "moq {moq} is above maximum {maximum}",
+    "moq_not_above_maximum": "moq {moq} is above maximum {maximum}: nothing could ever be ordered",
+    "multiple_not_above_maximum": "multiple {multiple} is above maximum {maximum}: nothing could ever be ordered",
+    "moq_not_above_storage_maximum": "moq {moq} is above storage_maximum {storage_maximum}: it could never be stored",
+    "multiple_is_whole_order_units": "multiple {multiple} is not a whole number of order units of {order_unit}: state "
+    "both in the unit you sell",
+    "pallet_is_whole_order_units": "pallet_units {pallet_units} is not a whole number of order units of {order_unit}: "
+    "state both in the unit you sell",
+    "lead_times_are_days": "lead_times_days '{lead_times_days}' is not a list of days from 0 up: write 12;14;21",
+    "order_days_are_weekdays": "order_days '{order_days}' are not days of the week: write mon;thu",
+    "delivery_days_are_weekdays": "delivery_days '{delivery_days}' are not days of the week: write mon;thu",
+    "cut_off_is_a_time": "cut_off '{cut_off}' is not a time of day: write 14:00",
+    "price_breaks_are_pairs": "price_breaks '{price_breaks}' are not quantity:unit cost: write 100:0.95;500:0.90",
+    "price_breaks_ascend": "price_breaks '{price_breaks}' do not go up in quantity: sort them",
+    "price_breaks_get_cheaper": "price_breaks '{price_breaks}' cost more where more is bought (unit_cost {unit_cost}): "
+    "state the cost of one unit, not of all",
+    "rounding_is_known": "rounding '{rounding}' is none of best, up, down, nearest",
+    "service_kind_is_known": "service_kind '{service_kind}' is none of cost, cycle, fill_rate",
+    "policy_is_known": f"policy '{{policy}}' is none of {', '.join(POLICIES)}",
+    "valid_to_not_before_valid_from": "valid_to {valid_to} is before valid_from {valid_from}",
     "kind_is_set_add_or_multiply": "kind '{kind}' is none of set, add, multiply",
     "only_add_is_below_zero": "value {value} is below 0, which only an 'add' may be",
     "from_not_after_to": "from_period {from_period} is after to_period {to_period}",
     "withdrawn_not_before_said": "withdrawn_at {withdrawn_at} is before at {at}",
     "kind_is_known": "kind '{kind}' is none of csat, nps, complaint",
+}
+_HINTS = {
+    ("OrderLines", "quantity", "min_exclusive"): " (a return is a line of kind 'return')",
+    ("SupplyTerms", "service_target", "max_exclusive"): " (a share: 97.5 % is 0.975)",
+    ("OpenSupply", "confidence", "max"): " (a share: 80 % is 0.8)",
+    ("Suppliers", "on_time_share", "max"): " (a share: 95 % is 0.95)",
 }
 _BOUNDS = {
     "min": "is below {}",
@@ -66,6 +93,7 @@ def judge(
     now: datetime,
     grid: Grid | None = None,
     names: pl.DataFrame | None = None,
+    units: pl.DataFrame | None = None,
 ) -> Verdict:
     """Split typed, canonical rows of one file into good ones and reasons against the others.
 
@@ -76,6 +104,7 @@ def judge(
         now: Nothing can have happened later than a day after this (UTC).
         grid: The grid periods must lie on, if the table has periods.
         names: Keys of the series there are, as text; None or empty where nobody knows.
+        units: Units of the series, from `units.with_units_of`; None or empty where nobody knows.
     """
     table = TABLES[name]
     schema = _schema(table, rows, series)
@@ -87,6 +116,8 @@ def judge(
     reasons += list(_wider_rules(name, rows, now, grid))
     if name == "overrides" and names is not None and not names.is_empty():
         reasons.append(_nameless(rows, names))
+    if name in TABLES_WITH_UNITS and set(series) <= set(rows.columns):
+        reasons.append(mixed(rows, series, units if units is not None else pl.DataFrame()))
     broken = pl.concat(reasons).unique(maintain_order=True) if reasons else pl.DataFrame(schema=REASONS)
     return Verdict(good.join(broken, on=ROW, how="anti"), broken)
 
@@ -124,8 +155,7 @@ def _in_words(schema: type[dy.Schema], rule: str) -> pl.Expr:
     words = _BOUNDS.get(check, f"breaks the rule {check}").format(_bound(limit))
     if isinstance(limit, datetime):
         words = words.replace("below", "before")
-    not_positive = (schema.__name__, column, check) == ("OrderLines", "quantity", "min_exclusive")
-    hint = " (a return is a line of kind 'return')" if not_positive else ""
+    hint = _HINTS.get((schema.__name__, column, check), "")
     return pl.format(f"{column} {{}} {words}{hint}", _shown(column))
 
 

@@ -43,6 +43,21 @@ class Lines:
         moq: Minimum order quantity.
         multiple: Order multiple.
         maximum: Largest order.
+        lead_observed: Lead times at evenly spread levels, rising, periods, shape (n, m); not-a-number in rows for which
+            `lead` and `lead_sd` say it all; None where they do for every line. All lead times count from the decision
+            and hold the wait for the order day and the delivery day.
+        confidence: Probability that each open order comes at all, shape (n, s); None where all do.
+        lots: Units of the stock by lot, the oldest first, shape (n, l); None where nothing expires.
+        lot_expiry: When each can no longer be sold, shape (n, l); infinite for what keeps.
+        shelf_life: Periods that what is ordered now can be sold after it arrives; infinite for what keeps.
+        backorder_cost: Per unit and period that it waits.
+        service_kind: What the target is of: 0 none, cost decides; 1 cycles without stock-out; 2 units met from stock.
+        fixed_cost: Of one order, whatever its quantity.
+        storage_maximum: Most on hand and on order together; infinite for no limit.
+        unit_cost: What a unit costs.
+        break_quantity: Quantities from which a unit costs less, rising, infinite where a line has fewer, shape (n, b).
+        break_cost: What it costs then, shape (n, b).
+        rounding: To the multiple: 0 whatever costs least, 1 up, 2 down, 3 to the nearest.
     """
 
     on_hand: Array
@@ -58,10 +73,24 @@ class Lines:
     moq: Array
     multiple: Array
     maximum: Array
+    lead_observed: Array | None = None
+    confidence: Array | None = None
+    lots: Array | None = None
+    lot_expiry: Array | None = None
+    shelf_life: Array | None = None
+    backorder_cost: Array | None = None
+    service_kind: Array | None = None
+    fixed_cost: Array | None = None
+    storage_maximum: Array | None = None
+    unit_cost: Array | None = None
+    break_quantity: Array | None = None
+    break_cost: Array | None = None
+    rounding: Array | None = None
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> Lines:
         """Some of the lines."""
-        return Lines(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Lines(**{name: value[chosen] for name, value in values.items() if value is not None})
 
 
 def decide(lines: Lines, ahead: Outlook, supply: Supply, *, seed: int, threads: int = 1) -> pl.DataFrame:
@@ -122,7 +151,7 @@ def _decide_block(lines: Lines, ahead: Outlook, supply: Supply, drawn: Array) ->
     horizon = min(ahead.horizon, max(int(np.ceil(end.max())), 1))
     projection = project(ahead.paths(drawn, horizon), position)
     holding = lines.holding_cost * lines.review
-    ratio = _ratio(lines.shortage_cost, holding) * supply.effective_ratio
+    ratio = _ratio(lines.shortage_cost, holding) * (1 if supply.effective_ratio == "auto" else supply.effective_ratio)
 
     def regret(quantity: Array) -> Array:
         return (1 - ratio) * projection.held(quantity) + ratio * projection.missing(quantity)

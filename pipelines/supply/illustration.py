@@ -92,7 +92,8 @@ def illustrate(
         moq=pl.Series(pack * (1 + _choice(drawn[6], 2))),
         multiple=pl.Series(pack),
     ).with_columns(marked)
-    return MadeUp(stock, open_supply, _whole(terms, "supply_terms", keys))
+    made = {"stock": stock, "open_supply": open_supply, "supply_terms": terms}
+    return MadeUp(**{name: _whole(frame, name, keys) for name, frame in made.items()})
 
 
 def _whole(frame: pl.DataFrame, table: str, keys: list[str]) -> pl.DataFrame:

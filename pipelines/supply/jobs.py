@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,26 +11,15 @@ import polars as pl
 
 from features.calendar import Grid
 from features.tables import TABLES
-from pipelines.errors import NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
-from pipelines.supply.illustration import illustrate
 from pipelines.supply.order_book import Book, open_book
-from pipelines.supply.prices import selling_prices
-from pipelines.supply.replenishment import Proposal, Situation, replenishment
+from pipelines.supply.replenishment import Proposal, replenishment
+from pipelines.supply.situation import Issue, Situation, read_situation
 
 _TOP_LINES = 10
-
-
-@dataclass(frozen=True)
-class Issue:
-    """Forecasts issued on one day, as tables."""
-
-    forecasts: pl.DataFrame
-    lead_time_demand: pl.DataFrame
-    path_ranks: pl.DataFrame
 
 
 def replenish(
@@ -59,38 +47,26 @@ def replenish(
     Raises:
         NotEnoughDataError: There are no forecasts that old, or no stock to replenish.
     """
-    grid = Grid(settings.demand.frequency, date(1970, 1, 1))
-    issue = issue or _newest_issue(lake, as_of)
-    forecasts = issue.forecasts
-    day: date = as_of or forecasts["issued_on"].item(0)
-    made_up = not settings.has("stock") and settings.supply.illustrative is not None
-    summary = Summary(job="replenish")
-    if made_up:
-        tables = illustrate(
-            forecasts, settings.supply, keys=settings.demand.series, as_of=day, days_a_period=grid.days_a_period
-        )
-        stock, open_supply, terms = tables.stock, tables.open_supply, tables.supply_terms
+    situation = read_situation(settings, lake, as_of, issue)
+    day, summary = situation.as_of, Summary(job="replenish")
+    if situation.illustrative:
         summary.notes.append("Stock, open supply and terms are an illustration made from a seed, not records.")
-    else:
-        stock, open_supply, terms = _snapshots(settings, lake)
-    alone = out is not None
-    book = open_book(settings, lake, open_supply=open_supply, stock=stock, as_of=day, at=datetime.now(UTC), alone=alone)
-    situation = Situation(
+    book = open_book(
+        settings,
+        lake,
+        open_supply=situation.open_supply,
+        stock=situation.stock,
         as_of=day,
-        forecasts=forecasts,
-        lead_time_demand=issue.lead_time_demand,
-        stock=stock,
-        open_supply=book.open_supply,
-        supply_terms=terms,
-        prices=selling_prices(settings, lake, day),
-        path_ranks=issue.path_ranks,
+        at=datetime.now(UTC),
+        alone=out is not None,
     )
-    run = run_name(situation, settings)
+    seen = replace(situation, open_supply=book.open_supply)
+    run = run_name(seen, settings)
     proposal = replenishment(
-        situation,
+        seen,
         settings.supply,
         keys=settings.demand.series,
-        days_a_period=grid.days_a_period,
+        days_a_period=Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period,
         run=run,
         currency=settings.currency,
         seed=settings.seed,
@@ -103,10 +79,11 @@ def replenish(
         write_frame(orders, Path(out))
         summary.wrote[str(out)] = orders.height
     else:
-        if made_up:
-            for name, frame in (("stock", stock), ("open_supply", open_supply), ("supply_terms", terms)):
-                lake.replace(name, frame)
-                summary.wrote[name] = frame.height
+        if situation.illustrative:
+            for name in ("stock", "open_supply", "supply_terms"):
+                lake.replace(name, getattr(situation, name))
+                summary.wrote[name] = getattr(situation, name).height
+        orders = _as_first_told(lake, orders, day)
         orders = pl.concat([orders, _settled(lake, book, orders)])
         written = lake.replace_where("replenishment", orders, {"as_of": day})
         summary.wrote["replenishment"] = orders.height
@@ -116,13 +93,9 @@ def replenish(
             summary.wrote["decisions"] = entry.rows.height
         summary.changed = bool(written.changed or entry.rows.height)
     summary.notes += book.notes(entry)
-    summary.read = lake.versions([*_ISSUED, *(() if made_up else _SNAPSHOTS)])
-    _tell(summary, replace(proposal, orders=orders), situation, settings)
+    summary.read = dict(situation.versions)
+    _tell(summary, replace(proposal, orders=orders), seen, settings)
     return summary
-
-
-_ISSUED = ("forecasts", "lead_time_demand", "path_ranks")
-_SNAPSHOTS = ("stock", "open_supply", "supply_terms")
 
 
 def run_name(situation: Situation, settings: Settings) -> str:
@@ -135,62 +108,21 @@ def run_name(situation: Situation, settings: Settings) -> str:
     return f"{situation.as_of:%Y%m%d}-{digest.hexdigest()[:12]}"
 
 
+def _as_first_told(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The versions a run first read stand: it is named after what it saw, which later versions still hold."""
+    if not lake.exists("replenishment") or "data_versions" not in lake.scan("replenishment").collect_schema():
+        return orders
+    same_run = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("run").is_in(orders["run"].unique()))
+    told = same_run.select("data_versions").drop_nulls().unique().collect()["data_versions"]
+    return orders.with_columns(data_versions=pl.lit(told.item())) if len(told) == 1 else orders
+
+
 def _settled(lake: Lake, book: Book, orders: pl.DataFrame) -> pl.DataFrame:
     """Lines of the day, in the columns of the new ones, of series on which something has been decided already."""
     if not lake.exists("replenishment") or set(lake.scan("replenishment").collect_schema()) != set(orders.columns):
         return orders.clear()
     lines = lake.scan("replenishment").filter(pl.col("as_of") == book.as_of).select(orders.columns).collect()
     return book.settle(lines)
-
-
-def issue_for(lake: Lake, as_of: date, days_a_period: float) -> Issue | None:
-    """The lake's newest issue, if it was issued for the very period that holds the day."""
-    if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
-        return None
-    sums = lake.scan("lead_time_demand").filter(pl.col("issued_on") <= as_of)
-    newest = sums.select(pl.col("issued_on").max()).collect().item()
-    if newest is None or (as_of - newest).days >= math.floor(days_a_period):
-        return None
-    return _newest_issue(lake, as_of)
-
-
-def _newest_issue(lake: Lake, as_of: date | None) -> Issue:
-    """Forecasts, demand over lead times and joint ranks of the newest issue; of the last there may be none."""
-    remedy = "`purvey run`, or `purvey train demand` and `purvey score demand`, first"
-    if not lake.exists("forecasts") or not lake.exists("lead_time_demand"):
-        raise NotEnoughDataError("There are no forecasts to replenish from.", file=lake.url, remedy=remedy)
-    sums = lake.scan("lead_time_demand")
-    if as_of is not None:
-        sums = sums.filter(pl.col("issued_on") <= as_of)
-    newest = sums.select(pl.col("issued_on").max()).collect().item()
-    if newest is None:
-        raise NotEnoughDataError(f"No forecasts were issued on or before {as_of}.", file=lake.url, remedy=remedy)
-    return Issue(
-        *(
-            (lake.scan(name) if lake.exists(name) else TABLES[name].schema.create_empty().lazy())
-            .filter(pl.col("issued_on") == newest)
-            .collect()
-            for name in _ISSUED
-        )
-    )
-
-
-def _snapshots(settings: Settings, lake: Lake) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    if not lake.exists("stock"):
-        raise NotEnoughDataError(
-            "There is no stock to replenish.",
-            file=lake.url,
-            remedy="name a stock table under `sources` and run `purvey ingest`, or set supply.illustrative",
-        )
-    keys = settings.demand.series
-    types = lake.scan("stock").collect_schema()
-    stock, open_supply, terms = (
-        lake.read(name)
-        if lake.exists(name)
-        else TABLES[name].schema.create_empty().with_columns(pl.lit(None, dtype=types[key]).alias(key) for key in keys)
-        for name in _SNAPSHOTS
-    )
-    return stock, open_supply, terms
 
 
 def _tell(summary: Summary, proposal: Proposal, situation: Situation, settings: Settings) -> None:
@@ -248,6 +180,9 @@ def _notes(proposal: Proposal, situation: Situation, facts: dict[str, int]) -> l
             "beyond_horizon"
         ],
         "open orders are overdue and expected today": facts["overdue_receipts"],
+        "orders of customers are overdue and taken off stock today": facts["overdue_demand"],
+        "lots have expired and are not counted": facts["expired_lots"],
+        "series have terms, but none that hold on the day": facts["expired_terms"],
     }
     notes = [f"{count} {what}." for what, count in said.items() if count]
     if other_day:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import polars as pl
@@ -14,43 +13,13 @@ from pipelines.errors import NotEnoughDataError
 from pipelines.settings import Supply
 from pipelines.supply.decision import Lines, decide
 from pipelines.supply.explanation import drivers
+from pipelines.supply.lines import lines_of, sellable, stocked, unit_costs
 from pipelines.supply.outlook import outlook
-from pipelines.supply.paths import Array
-from pipelines.supply.terms import complete_terms
+from pipelines.supply.schedule import Schedule, schedule
+from pipelines.supply.situation import Situation
+from pipelines.supply.terms import complete_terms, valid_terms
 
 PROPOSED = "proposed"  # the state of a line nobody has decided on yet
-_NEVER = 1e9  # periods: later than any window
-
-
-@dataclass(frozen=True)
-class Situation:
-    """Everything a round of replenishment looks at.
-
-    Attributes:
-        as_of: The day of the decision, at its opening.
-        forecasts: One issue of table forecasts, issued on or before that day.
-        lead_time_demand: The same issue of table lead_time_demand.
-        stock: Table stock.
-        open_supply: Table open_supply.
-        supply_terms: Table supply_terms.
-        prices: Key columns and `price` (selling price per unit); may be empty.
-        path_ranks: The same issue of table path_ranks; None or empty where there is none.
-    """
-
-    as_of: date
-    forecasts: pl.DataFrame
-    lead_time_demand: pl.DataFrame
-    stock: pl.DataFrame
-    open_supply: pl.DataFrame
-    supply_terms: pl.DataFrame
-    prices: pl.DataFrame
-    path_ranks: pl.DataFrame | None = None
-
-    @property
-    def issued_on(self) -> date:
-        """The day the forecasts were issued."""
-        issued: date = self.lead_time_demand["issued_on"].item(0)
-        return issued
 
 
 @dataclass(frozen=True)
@@ -97,113 +66,83 @@ def replenishment(
         NotEnoughDataError: No series has both stock and a whole forecast.
     """
     keys = list(keys)
-    stocked = situation.stock.sort(keys)
-    ahead = outlook(stocked, situation.forecasts, situation.lead_time_demand, keys, situation.path_ranks)
+    stock = stocked(situation, keys)
+    ahead = outlook(stock, situation.forecasts, situation.lead_time_demand, keys, situation.path_ranks)
     known = ahead.known()
     if not known.any():
         raise NotEnoughDataError(
-            f"None of the {stocked.height} series with stock has a forecast issued on {situation.issued_on}.",
+            f"None of the {stock.height} series with stock has a forecast issued on {situation.issued_on}.",
             remedy=f"check that {', '.join(keys)} are written alike in the stock table and in the demand",
         )
-    lines = stocked.filter(pl.Series(known))
+    there = stock.filter(pl.Series(known))
     ahead = ahead.rows(np.flatnonzero(known))
     terms = complete_terms(
-        lines,
+        there,
         situation.supply_terms,
         situation.prices,
         supply,
         keys=keys,
         periods_a_year=365.25 / days_a_period,
+        suppliers=situation.suppliers,
+        as_of=situation.as_of,
     )
-    elapsed_days = (situation.as_of - situation.issued_on).days
-    receipts, due_days = _open_orders(lines, situation, keys)
-    arrays = Lines(
-        on_hand=_floats(lines, "on_hand"),
-        receipts=receipts,
-        due=np.where(due_days < _NEVER, (due_days + elapsed_days) / days_a_period, _NEVER),
-        now=np.full(lines.height, elapsed_days / days_a_period),
-        lead=_floats(terms, "lead_time_days") / days_a_period,
-        lead_sd=_floats(terms, "lead_time_sd_days") / days_a_period,
-        review=_floats(terms, "review_days") / days_a_period,
-        holding_cost=_floats(terms, "holding_cost"),
-        shortage_cost=_floats(terms, "shortage_cost"),
-        service_target=_floats(terms, "service_target"),
-        moq=_floats(terms, "moq"),
-        multiple=_floats(terms, "multiple"),
-        maximum=_floats(terms, "maximum"),
-    )
-    decided = decide(arrays, ahead, supply, seed=seed, threads=threads)
-    facts = pl.concat(
-        [lines.select(*keys, stock_illustrative=_flag(lines)), terms.drop(keys), decided], how="horizontal"
+    dates = schedule(terms, valid_terms(situation.supply_terms, None), situation.as_of, supply.orders_placed_at)
+    lines = lines_of(there, situation, terms, dates, supply, keys=keys, days_a_period=days_a_period)
+    decided = decide(lines, ahead, supply, seed=seed, threads=threads)
+    facts = pl.concat([terms, decided, _dated(dates, lines, terms, decided)], how="horizontal").with_columns(
+        illustrative=pl.col("illustrative") | there["illustrative"]
     )
     orders = _table(facts, situation, keys=keys, run=run, currency=currency)
-    window_end = (arrays.now + arrays.lead + arrays.review).round(6)
+    window_end = (lines.now + lines.lead + lines.review).round(6)
     forecast = situation.lead_time_demand.select(keys).unique()
     return Proposal(
         orders=orders,
-        without_forecast=stocked.filter(pl.Series(~known)).select(keys),
-        without_stock=forecast.join(stocked.select(keys), on=keys, how="anti").sort(keys),
+        without_forecast=stock.filter(pl.Series(~known)).select(keys),
+        without_stock=forecast.join(stock.select(keys), on=keys, how="anti").sort(keys),
         facts={
             "default_terms": int((~terms["has_terms"]).sum()),
-            "no_price": int((~terms["has_price"] & ~_has_costs(situation.supply_terms, terms, keys)).sum()),
+            "no_price": int((~terms["has_price"] & ~terms["costs_stated"]).sum()),
             "several_suppliers": int((terms["suppliers"] > 1).sum()),
             "beyond_horizon": int((window_end > ahead.horizon).sum()),
             "overdue_receipts": situation.open_supply.filter(pl.col("due_on") < situation.as_of).height,
+            "overdue_demand": situation.open_demand.filter(pl.col("due_on") < situation.as_of).height,
+            "expired_lots": situation.stock_lots.filter(~sellable(situation)).height,
+            "expired_terms": _expired(situation, keys),
         },
     )
 
 
-def _open_orders(lines: pl.DataFrame, situation: Situation, keys: list[str]) -> tuple[Array, Array]:
-    """Units of each open order and the days until it is due, shapes (n, s); an overdue one is expected today."""
-    coming = (
-        situation.open_supply.filter(pl.col("quantity") > 0)
-        .with_columns(days=(pl.col("due_on") - pl.lit(situation.as_of)).dt.total_days().clip(0).cast(pl.Float64))
-        .group_by([*keys, "days"])
-        .agg(pl.col("quantity").sum())
-        .join(lines.select(keys).with_row_index("line"), on=keys, how="inner")
-        .sort("line", "days")
-        .with_columns(slot=pl.int_range(pl.len()).over("line"))
+def _dated(dates: Schedule, lines: Lines, terms: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
+    """Days and money of each order: null where nothing is ordered, or where nobody knows what a unit costs."""
+    quantity = decided["quantity"].to_numpy()
+    days = {"order_by": dates.order_on, "receive_on": dates.receive_on[:, 0], "receive_on_p90": dates.receive_on[:, 1]}
+    ordered, priced = pl.Series(quantity > 0), terms["unit_cost_known"]
+    value = pl.Series(quantity * unit_costs(lines, quantity))
+    return pl.select(
+        *(pl.when(ordered).then(pl.Series(day).cast(pl.Int32)).cast(pl.Date).alias(name) for name, day in days.items()),
+        protection_days=pl.Series(dates.lead + dates.review),
+        order_value=pl.when(priced).then(value),
     )
-    slots = int(coming["slot"].to_numpy().max(initial=-1)) + 1
-    units, days = np.zeros((lines.height, slots)), np.full((lines.height, slots), _NEVER)
-    place = coming["line"].to_numpy(), coming["slot"].to_numpy()
-    units[place], days[place] = coming["quantity"].to_numpy(), coming["days"].to_numpy()
-    return units, days
+
+
+def _expired(situation: Situation, keys: list[str]) -> int:
+    """How many series have terms, but none that hold on the day."""
+    said = situation.supply_terms.select(keys).unique()
+    return said.join(valid_terms(situation.supply_terms, situation.as_of), on=keys, how="anti").height
 
 
 def _table(facts: pl.DataFrame, situation: Situation, *, keys: list[str], run: str, currency: str) -> pl.DataFrame:
-    as_of = pl.lit(situation.as_of, dtype=pl.Date)
     versions = situation.forecasts["model_version"].unique().sort()
-    columns = TABLES["replenishment"].schema.column_names()
-    lead_days = pl.col("lead_time_days").ceil().cast(pl.Int64)
-    return facts.with_columns(
-        as_of=as_of,
-        protection_days=pl.col("lead_time_days") + pl.col("review_days"),
-        order_by=pl.when(pl.col("quantity") > 0).then(as_of),
-        receive_on=pl.when(pl.col("quantity") > 0).then(as_of + pl.duration(days=lead_days)).cast(pl.Date),
-        illustrative=pl.col("illustrative") | pl.col("stock_illustrative"),
+    known = TABLES["replenishment"].schema.columns()
+    told = facts.with_columns(
+        as_of=pl.lit(situation.as_of, dtype=pl.Date),
         state=pl.lit(PROPOSED),
         run=pl.lit(run),
+        data_versions=pl.lit(situation.data_versions),
         model_version=pl.lit(", ".join(versions)),
-    ).select(*keys, *(pl.col(name) if name != "drivers" else drivers(currency).alias("drivers") for name in columns))
-
-
-def _floats(frame: pl.DataFrame, column: str) -> Array:
-    return frame[column].cast(pl.Float64).to_numpy()
-
-
-def _flag(frame: pl.DataFrame) -> pl.Expr:
-    return pl.col("illustrative").fill_null(False) if "illustrative" in frame.columns else pl.lit(False)
-
-
-def _has_costs(supply_terms: pl.DataFrame, terms: pl.DataFrame, keys: list[str]) -> pl.Series:
-    """Whether each line's supplier states both costs, so that no price is needed."""
-    if not {"holding_cost", "shortage_cost"} <= set(supply_terms.columns):
-        return pl.repeat(False, terms.height, dtype=pl.Boolean, eager=True)
-    stated = supply_terms.filter(pl.col("holding_cost").is_not_null() & pl.col("shortage_cost").is_not_null())
-    return terms.join(
-        stated.select(*keys, "supplier_id", stated=pl.lit(True)),
-        on=[*keys, "supplier_id"],
-        how="left",
-        maintain_order="left",
-    )["stated"].fill_null(False)
+        drivers=drivers(currency),
+    )
+    open_yet = {name: column.dtype for name, column in known.items() if name not in told.columns}
+    return told.with_columns(pl.lit(None, dtype=dtype).alias(name) for name, dtype in open_yet.items()).select(
+        *keys, *known
+    )

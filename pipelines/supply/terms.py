@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 
+from features.supply_tables import SupplyTerms
 from pipelines.settings import Supply
 
 DEFAULT_SUPPLIER = "supplier"
-_OPEN = {
-    "lead_time_days": pl.Float64,
-    "lead_time_sd_days": pl.Float64,
-    "review_days": pl.Int64,
-    "moq": pl.Float64,
-    "multiple": pl.Float64,
-    "maximum": pl.Float64,
-    "unit_cost": pl.Float64,
-    "holding_cost": pl.Float64,
-    "holding_rate": pl.Float64,
-    "shortage_cost": pl.Float64,
-    "service_target": pl.Float64,
-    "illustrative": pl.Boolean,
-}
+_KINDS = {"cost": "cost", "service": "cycle", "fill_rate": "fill_rate"}
+_NO_LIMIT = float("inf")
 
 
 def complete_terms(
@@ -33,12 +23,15 @@ def complete_terms(
     *,
     keys: Sequence[str],
     periods_a_year: float,
+    suppliers: pl.DataFrame | None = None,
+    as_of: date | None = None,
 ) -> pl.DataFrame:
     """One supplier a series, with every term filled.
 
     Where several suppliers offer a series, the one with the lowest unit cost takes it (then the shortest lead time,
     then the name). Costs left open come from the selling price (`unit_cost_share`, `shortage_cost_share`); without a
-    price, from a price of 1, so that the ratio of the costs still holds.
+    price, from a price of 1, so that the ratio of the costs still holds. Where unmet demand waits and costs by the day,
+    a unit that waits costs nothing else unless it is said to.
 
     Args:
         series: Key columns of the series to supply.
@@ -47,40 +40,96 @@ def complete_terms(
         supply: Defaults.
         keys: The shop's series columns.
         periods_a_year: Demand periods in a year, for holding rates.
+        suppliers: Table suppliers: calendar and review of whoever's terms leave them open.
+        as_of: Only terms valid on this day count; None: all do.
 
     Returns:
-        Key columns, `supplier_id`, every term of supply_terms, `has_terms`, `has_price`, `suppliers` (how many offer).
+        Key columns, `supplier_id`, every term of supply_terms, `has_terms`, `has_price`, `suppliers` (how many offer),
+        and whether each of these was said rather than assumed: `lead_time_stated`, `costs_stated`,
+        `unit_cost_known`.
     """
-    known = terms.with_columns(
-        pl.lit(None, dtype=kind).alias(name) for name, kind in _OPEN.items() if name not in terms.columns
+    offers = _chosen(valid_terms(terms, as_of), keys)
+    whole = series.select(keys).join(offers, on=keys, how="left", maintain_order="left")
+    whole = whole.join(prices.select(*keys, "price"), on=keys, how="left", maintain_order="left")
+    whole = _with_calendars(whole, suppliers)
+    return _filled(_told(whole), supply, periods_a_year).drop("price")
+
+
+def valid_terms(terms: pl.DataFrame, as_of: date | None) -> pl.DataFrame:
+    """Table supply_terms with all its columns, and of its rows those that hold on a day.
+
+    Example:
+        >>> terms = pl.DataFrame({"product_id": "A", "supplier_id": ["old", "new"]}).with_columns(
+        ...     valid_to=pl.Series([date(2024, 3, 31), None]), valid_from=pl.Series([None, date(2024, 4, 1)])
+        ... )
+        >>> valid_terms(terms, date(2024, 4, 1))["supplier_id"].to_list()
+        ['new']
+    """
+    known = {name: column.dtype for name, column in SupplyTerms.columns().items()}
+    whole = terms.with_columns(
+        pl.lit(None, dtype=dtype).alias(name) for name, dtype in known.items() if name not in terms.columns
     )
-    chosen = (
-        known.select(*keys, "supplier_id", *_OPEN)
+    if as_of is None:
+        return whole
+    day = pl.lit(as_of, dtype=pl.Date)
+    return whole.filter((pl.col("valid_from") <= day).fill_null(True), (pl.col("valid_to") >= day).fill_null(True))
+
+
+def _chosen(offers: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    return (
+        offers.select(*keys, *SupplyTerms.column_names())
         .sort(*keys, "unit_cost", "lead_time_days", "supplier_id", nulls_last=True)
         .with_columns(suppliers=pl.len().over(keys))
         .unique(keys, keep="first", maintain_order=True)
         .with_columns(has_terms=pl.lit(True))
     )
-    whole = series.select(keys).join(chosen, on=keys, how="left", maintain_order="left")
-    whole = whole.join(prices.select(*keys, "price"), on=keys, how="left", maintain_order="left")
-    price = pl.coalesce("price", pl.lit(1.0))
+
+
+def _with_calendars(lines: pl.DataFrame, suppliers: pl.DataFrame | None) -> pl.DataFrame:
+    """Order days and reviews of the supplier, where the terms of the line leave them open."""
+    if suppliers is None or suppliers.is_empty():
+        return lines
+    of_supplier = suppliers.select("supplier_id", _days="order_days", _review="reviewed_every_days")
     return (
-        whole.with_columns(
-            pl.col("supplier_id").fill_null(DEFAULT_SUPPLIER),
-            pl.col("has_terms", "illustrative").fill_null(False),
-            pl.col("suppliers").fill_null(0),
-            pl.col("lead_time_days").fill_null(supply.lead_time_days),
-            pl.col("lead_time_sd_days").fill_null(supply.lead_time_sd_days),
-            pl.col("review_days").fill_null(supply.review_days),
-            pl.col("moq").fill_null(supply.moq),
-            pl.col("multiple").fill_null(supply.multiple),
-            pl.col("maximum").fill_null(float("inf")),
-            pl.col("unit_cost").fill_null(price * supply.unit_cost_share),
-            pl.col("holding_rate").fill_null(supply.holding_rate_a_year),
-            pl.col("shortage_cost").fill_null(price * supply.shortage_cost_share),
-            pl.col("service_target").fill_null(supply.service_target),
-            has_price=pl.col("price").is_not_null(),
-        )
-        .with_columns(pl.col("holding_cost").fill_null(pl.col("holding_rate") * pl.col("unit_cost") / periods_a_year))
-        .drop("price")
+        lines.join(of_supplier, on="supplier_id", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("order_days", "_days"), pl.coalesce("review_days", "_review"))
+        .drop("_days", "_review")
     )
+
+
+def _told(lines: pl.DataFrame) -> pl.DataFrame:
+    """What the shop itself said, before defaults hide it."""
+    shortage_told = pl.col("shortage_cost").is_not_null() | pl.col("backorder_cost_per_day").is_not_null()
+    return lines.with_columns(
+        pl.col("has_terms", "illustrative").fill_null(False),
+        pl.col("suppliers").fill_null(0),
+        has_price=pl.col("price").is_not_null(),
+        lead_time_stated=pl.col("lead_time_days").is_not_null(),
+        costs_stated=pl.col("holding_cost").is_not_null() & shortage_told,
+        unit_cost_known=pl.col("unit_cost").is_not_null() | pl.col("price").is_not_null(),
+    )
+
+
+def _filled(lines: pl.DataFrame, supply: Supply, periods_a_year: float) -> pl.DataFrame:
+    price = pl.coalesce("price", pl.lit(1.0))
+    costs_by_the_day = pl.lit(supply.unmet_demand == "backorder") & pl.col("backorder_cost_per_day").is_not_null()
+    shortage = pl.when(costs_by_the_day).then(0.0).otherwise(price * supply.shortage_cost_share)
+    every_order_day = pl.when(pl.col("order_days").is_not_null()).then(1)
+    return lines.with_columns(
+        pl.col("supplier_id").fill_null(DEFAULT_SUPPLIER),
+        pl.col("lead_time_days").fill_null(supply.lead_time_days),
+        pl.col("lead_time_sd_days").fill_null(supply.lead_time_sd_days),
+        pl.coalesce("review_days", every_order_day, pl.lit(supply.review_days)).cast(pl.Int64),
+        pl.col("moq").fill_null(supply.moq),
+        pl.coalesce("multiple", "order_unit", pl.lit(supply.multiple)),
+        pl.col("maximum", "storage_maximum", "shelf_life_days").fill_null(_NO_LIMIT),
+        pl.col("rounding").fill_null(supply.rounding),
+        pl.col("unit_cost").fill_null(price * supply.unit_cost_share),
+        pl.col("fixed_order_cost").fill_null(supply.fixed_order_cost),
+        pl.col("holding_rate").fill_null(supply.holding_rate_a_year),
+        pl.col("shortage_cost").fill_null(shortage),
+        pl.col("backorder_cost_per_day").fill_null(0.0),
+        pl.col("service_target").fill_null(supply.service_target),
+        pl.col("service_kind").fill_null(_KINDS[supply.objective]),
+        pl.col("policy").fill_null(supply.policy),
+    ).with_columns(pl.col("holding_cost").fill_null(pl.col("holding_rate") * pl.col("unit_cost") / periods_a_year))

@@ -22,14 +22,17 @@ class Proposal(BaseModel):
     as_of: date
     supplier_id: str
     quantity: float
+    order_value: float | None = None
     order_by: date | None
     receive_on: date | None
+    receive_on_p90: date | None = None
     stock_out_risk_before: float
     stock_out_risk: float
     binding_constraint: str
     drivers: str
     illustrative: bool
     state: str
+    data_versions: str | None = None
     model_version: str
 
 
@@ -107,8 +110,10 @@ def _example(series: list[str]) -> dict[str, Any]:
         "as_of": "2011-12-05",
         "supplier_id": "illustrative",
         "quantity": 1200.0,
+        "order_value": 1020.0,
         "order_by": "2011-12-05",
         "receive_on": "2011-12-19",
+        "receive_on_p90": "2011-12-22",
         "on_hand": 310.0,
         "on_order": 0.0,
         "protection_days": 21.0,
@@ -123,10 +128,13 @@ def _example(series: list[str]) -> dict[str, Any]:
         "stock_out_risk_before": 0.99,
         "stock_out_risk": 0.08,
         "binding_constraint": "none",
+        "trace": None,
         "drivers": "demand of 1,240 expected in 21 days; 310 on hand",
         "illustrative": True,
         "state": "proposed",
+        "state_reason": None,
         "run": "3",
+        "data_versions": "stock 12, forecasts 7",
         "model_version": "3",
     }
     head = {"as_of": "2011-12-05", "model_version": "3", "total": 812, "next": NEXT, "illustrative": True}

@@ -93,14 +93,16 @@ def test_the_digest_sees_every_change_and_no_order():
 
 def test_an_older_layout_is_read_migrated_and_rewritten_once(lake, monkeypatch):
     lake.append("stock", pl.DataFrame({"on_hands": [3.0]}))
-    newer = tables.Table("stock", tables.Stock, "snapshot", version=2, keyed_by_series=True)
+    layout = tables.TABLES["stock"].version
+    newer = tables.Table("stock", tables.Stock, "snapshot", version=layout + 1, keyed_by_series=True)
+    steps = [*migrations.MIGRATIONS["stock"], lambda frame: frame.rename({"on_hands": "on_hand"})]
     monkeypatch.setitem(tables.TABLES, "stock", newer)
-    monkeypatch.setitem(migrations.MIGRATIONS, "stock", [lambda frame: frame.rename({"on_hands": "on_hand"})])
+    monkeypatch.setitem(migrations.MIGRATIONS, "stock", steps)
     assert lake.read("stock").columns == ["on_hand"]
     assert lake.migrate() == ["stock"]
     assert lake.migrate() == []
     assert lake.read("stock")["on_hand"].to_list() == [3.0]
-    assert lake.history("stock")["layout"].to_list() == [2, 1]
+    assert lake.history("stock")["layout"].to_list() == [layout + 1, layout]
 
 
 def test_a_newer_layout_is_refused(lake):
