@@ -222,7 +222,7 @@ class Lake:
         theirs = [pl.col(column) == value for column, value in where.items()]
         if set(self.scan(table).collect_schema()) != set(frame.columns):
             return self.replace(table, frame)
-        before = self.scan(table).filter(*theirs).collect()
+        before = self.scan(table).select(frame.columns).filter(*theirs).collect()  # a migrated table has them otherwise
         if before.schema == frame.schema and frame_digest(before) == frame_digest(frame):
             return Written(table, self._open(table).version(), unchanged=frame.height)
         self._write(table, frame, "overwrite", where)

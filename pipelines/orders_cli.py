@@ -18,6 +18,7 @@ orders_app = typer.Typer(
     help="What is ordered: decide on proposals, hand them over, say what came of them.", no_args_is_help=True
 )
 
+_ASIDE = ("proposed_quantity", "receive_on", "at", "order_id", "export_id")
 Lines = Annotated[list[str] | None, typer.Argument(metavar="LINE…", help="Which, by id or reference (REC-…).")]
 Series = Annotated[list[str] | None, typer.Option("--series", help="Only of KEY=VALUE; repeat for several keys.")]
 Supplier = Annotated[str | None, typer.Option("--supplier", help="Only of this supplier.")]
@@ -48,7 +49,10 @@ def orders_list(
 
     at = shop(config, sample, as_json)
     choice = replace(_choice(lines, series, supplier, from_file, everything), state=state)
-    show(order_jobs.show(at.settings, at.lake, choice), as_json)
+    summary = order_jobs.show(at.settings, at.lake, choice)
+    if not as_json:  # what fits a terminal
+        summary.tables["Order lines"] = summary.tables["Order lines"].drop(_ASIDE)
+    show(summary, as_json)
 
 
 @orders_app.command()

@@ -254,14 +254,6 @@ class Illustration(Section):
     cover_weeks: float = Field(default=4.0, gt=0)
 
 
-class Capacity(Section):
-    """What all orders of one run may take together, in units of the terms' `volume` and `weight`; unset: no limit."""
-
-    volume: float | None = Field(default=None, ge=0)
-    weight: float | None = Field(default=None, ge=0)
-    units: float | None = Field(default=None, ge=0)
-
-
 class Approval(Section):
     """Which proposed orders need nobody's approval, which are held, and how long open ones count.
 
@@ -281,6 +273,14 @@ class Approval(Section):
     min_confidence: Share = 0.0
     hold_above: float | None = Field(default=5.0, gt=0)
     lapse_days: int | None = Field(default=None, ge=1)
+
+
+class Capacity(Section):
+    """What all orders of one run may take together, in units of the terms' `volume` and `weight`; unset: no limit."""
+
+    volume: float | None = Field(default=None, ge=0)
+    weight: float | None = Field(default=None, ge=0)
+    units: float | None = Field(default=None, ge=0)
 
 
 class Supply(Section):

@@ -236,7 +236,7 @@ STEPS: tuple[Step, ...] = (
         "replenish",
         _replenish,
         lambda settings: settings.forecasts_demand and settings.replenishes,
-        reads=(*FORECAST, *SUPPLY, "order_lines", "demand"),
+        reads=(*FORECAST, *SUPPLY, "order_lines", "demand", "decisions"),
         sections=("supply", "demand"),
         made=_tables("replenishment"),
         needs=("score demand",),

@@ -60,10 +60,10 @@ def replenish(
         at=datetime.now(UTC),
         alone=out is not None,
     )
-    situation = replace(situation, open_supply=book.open_supply)
-    run = run_name(situation, settings)
+    seen = replace(situation, open_supply=book.open_supply)
+    run = run_name(seen, settings)
     proposal = replenishment(
-        situation,
+        seen,
         settings.supply,
         keys=settings.demand.series,
         days_a_period=Grid(settings.demand.frequency, date(1970, 1, 1)).days_a_period,
@@ -94,7 +94,7 @@ def replenish(
         summary.changed = bool(written.changed or entry.rows.height)
     summary.notes += book.notes(entry)
     summary.read = dict(situation.versions)
-    _tell(summary, replace(proposal, orders=orders), situation, settings)
+    _tell(summary, replace(proposal, orders=orders), seen, settings)
     return summary
 
 

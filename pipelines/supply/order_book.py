@@ -13,7 +13,7 @@ from pipelines.lake import Lake
 from pipelines.settings import Approval, Settings
 from pipelines.supply.approval import judge
 from pipelines.supply.netting import enter, follow, on_order, propose, settled
-from pipelines.supply.orders import APPROVED, EXPORTED, HELD, SUPERSEDED, columns, current, order_lines
+from pipelines.supply.orders import APPROVED, EXPORTED, HELD, RUN, SUPERSEDED, columns, current, order_lines
 
 _NOTES = {
     APPROVED: "{} order lines were approved by rule.",
@@ -77,9 +77,7 @@ class Book:
         """
         keys = list(self.keys)
         orders = orders.join(self.settled, on=keys, how="anti", maintain_order="left")
-        value = pl.col("order_value") if "order_value" in orders.columns else pl.lit(None, dtype=pl.Float64)
-        placed = orders.filter(pl.col("quantity") > 0).with_columns(order_value=value)
-        judged = judge(placed, self.lines, self.rules, keys=keys, currency=self.currency)
+        judged = judge(orders.filter(pl.col("quantity") > 0), self.lines, self.rules, keys=keys, currency=self.currency)
         judged = judged.with_columns(unit_cost=pl.col("order_value") / pl.col("quantity"))
         rows = propose(judged, self.lines, keys=keys, as_of=self.as_of, run=run, at=self.at)
         entered = enter(self.lines, rows, keys).filter(pl.col("run") == run, pl.col("state") != SUPERSEDED)
@@ -161,9 +159,12 @@ def known_lines(lake: Lake, keys: dict[str, pl.DataType]) -> pl.DataFrame:
 
 
 def _as_decided(orders: pl.DataFrame, lines: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Orders with the state and quantity their lines have; those without a line keep theirs."""
-    told = lines.select("order_line", now="state", decided="quantity")
+    """Orders with state, quantity and reason as a person or a rule decided on their lines; others keep theirs."""
+    told = lines.select("order_line", now="state", decided="quantity", reason=pl.when(pl.col("who") != RUN).then("why"))
     named = orders.with_columns(order_lines(orders, keys))
     named = named.join(told, on="order_line", how="left", maintain_order="left")
-    now = {"state": pl.coalesce("now", "state"), "quantity": pl.coalesce("decided", "quantity")}
-    return named.with_columns(**now).select(orders.columns)
+    return named.with_columns(
+        state=pl.coalesce("now", "state"),
+        quantity=pl.coalesce("decided", "quantity"),
+        state_reason=pl.coalesce("reason", "state_reason"),
+    ).select(orders.columns)

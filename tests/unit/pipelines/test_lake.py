@@ -187,3 +187,13 @@ def test_a_replacement_with_other_columns_replaces_the_table(lake):
     lake.replace_where("evaluation", pl.DataFrame({"capability": ["it's"], "a": [1]}), {"capability": "it's"})
     lake.replace_where("evaluation", pl.DataFrame({"capability": ["it's"], "b": [2]}), {"capability": "it's"})
     assert lake.read("evaluation").rows() == [("it's", 2)]
+
+
+def test_rows_replaced_by_equal_ones_in_another_order_of_columns_change_nothing(tmp_path):
+    lake = Lake(tmp_path)
+    frame = pl.DataFrame({"day": [1, 2], "x": [3.0, 4.0], "y": ["a", "b"]})
+    lake.append("t", frame)
+    assert not lake.replace_where("t", frame.filter(day=1).select("y", "x", "day"), {"day": 1}).changed
+    assert lake.version("t") == 0
+    assert lake.replace_where("t", frame.filter(day=1).with_columns(x=9.0).select("y", "x", "day"), {"day": 1}).changed
+    assert lake.read("t").sort("day").rows() == [(1, 9.0, "a"), (2, 4.0, "b")]

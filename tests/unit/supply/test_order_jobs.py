@@ -196,6 +196,7 @@ def test_a_rule_approves_and_holds_and_says_why(shop):
     assert set(known.filter(state="approved")["who"]) == {"rule"}
     table = made.lake.read("replenishment").filter(pl.col("quantity") > 0)
     assert sorted(table.select("product_id", "state").rows()) == sorted(known.select("product_id", "state").rows())
+    assert set(table.filter(state="held")["state_reason"]) == set(held["why"])
     assert any("held" in note for note in summary.notes)
     assert not round_of(made).changed
     by_filter = decide(made.settings, made.lake, Choice(supplier="S1"), APPROVED, **ANN)
