@@ -12,7 +12,7 @@ import yaml
 from tests.conftest import purvey
 from tests.made_twin import HOLDING_COST, KEYS, LEAD_WEEKS, SHORTAGE_COST, made_twin
 
-ITEMS, HISTORY, ORIGINS = 12, 80, 6
+ITEMS, HISTORY, ORIGINS = 6, 60, 6
 
 
 @pytest.fixture(scope="module")
