@@ -122,6 +122,14 @@ class SupplyTerms(dy.Schema):
         return pl.col("moq") <= pl.col("storage_maximum")
 
     @dy.rule()
+    def whole_packs_not_above_maximum(cls) -> pl.Expr:
+        return _packs_within("maximum", "moq", "multiple")
+
+    @dy.rule()
+    def whole_packs_not_above_storage_maximum(cls) -> pl.Expr:
+        return _packs_within("storage_maximum", "moq")
+
+    @dy.rule()
     def multiple_is_whole_order_units(cls) -> pl.Expr:
         return _whole(pl.col("multiple") / pl.col("order_unit"))
 
@@ -240,6 +248,14 @@ def _read_whole(parts: pl.Expr) -> pl.Expr:
 def _all_at_least_zero(parts: pl.Expr) -> pl.Expr:
     number = pl.element()
     return parts.list.eval((number.is_finite() & (number >= 0)).fill_null(False)).list.all()
+
+
+def _packs_within(limit: str, *ruled: str) -> pl.Expr:
+    """Whether the minimum in whole packs stays within a limit; what is ruled alone already is passed over."""
+    pack = pl.coalesce("multiple", "order_unit")
+    smallest = (pl.col("moq").fill_null(0) / pack - _EXACT).ceil().clip(lower_bound=1) * pack
+    alone = pl.max_horizontal(ruled) > pl.col(limit)
+    return (smallest <= pl.col(limit) + _EXACT) | alone.fill_null(False)
 
 
 def _whole(times: pl.Expr) -> pl.Expr:

@@ -121,7 +121,13 @@ def past_of(settings: Settings, lake: Lake, *, periods: int, refit_every: int) -
     series, rows = series.filter(pl.Series(known)), np.flatnonzero(known)
     panel = open_panel(settings, lake, fresh=True)
     whole = complete_terms(
-        series, terms, selling_prices(settings, lake, first), settings.supply, keys=keys, periods_a_year=365.25 / days
+        series,
+        terms,
+        selling_prices(settings, lake, first),
+        settings.supply,
+        keys=keys,
+        periods_a_year=365.25 / days,
+        suppliers=lake.read_or_empty("suppliers"),
     )
     place = panel.series.select(keys).with_row_index("place")
     places = series.join(place, on=keys, how="left", maintain_order="left")["place"].to_numpy()

@@ -13,12 +13,14 @@ from pathlib import Path
 import polars as pl
 
 from features.calendar import Grid
+from features.notation import numbers
 from pipelines.demand.occasion import issue as issue_demand
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply import jobs as supply_jobs
 from pipelines.supply.situation import Issue, issue_for
+from pipelines.supply.terms import valid_terms
 
 _FARTHEST = 53  # periods; beyond, demand goes on at its mean rate
 
@@ -44,19 +46,27 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
 
 
 def horizon_of(settings: Settings, lake: Lake, days_a_period: float) -> int:
-    """Periods until an order placed at the next review could arrive, for the slowest supplier."""
+    """Periods until an order placed at the next review could arrive, for the slowest supplier.
+
+    Terms left open count as the defaults that `complete_terms` gives them; the longest lead time seen counts, and where
+    orders or deliveries have their days, up to six days of waiting: for this order, the next one, and its delivery.
+    """
     supply = settings.supply
-    lead, spread, review = supply.lead_time_days, supply.lead_time_sd_days, float(supply.review_days)
+    farthest = supply.lead_time_days + 2 * supply.lead_time_sd_days + supply.review_days
     if lake.exists("supply_terms"):
-        lead, spread, review = (
-            float(longest if longest is not None else default)
-            for longest, default in zip(
-                lake.scan("supply_terms")
-                .select(pl.col("lead_time_days", "lead_time_sd_days", "review_days").max())
-                .collect()
-                .row(0),
-                (lead, spread, review),
-                strict=True,
-            )
+        terms = valid_terms(lake.read("supply_terms"), None)
+        asked = lake.read_or_empty("suppliers").select("supplier_id", _days="order_days", _review="reviewed_every_days")
+        seen = numbers("lead_times_days").list.max()
+        stated = pl.when(seen.is_null() | pl.col("lead_time_days").is_not_null()).then(
+            pl.col("lead_time_days").fill_null(supply.lead_time_days)
+            + 2 * pl.col("lead_time_sd_days").fill_null(supply.lead_time_sd_days)
         )
-    return min(max(math.ceil((lead + 2 * spread + review) / days_a_period + 1e-9), 1) + 1, _FARTHEST)
+        order_days = pl.coalesce("order_days", "_days").is_not_null()
+        every_order_day = pl.when(order_days).then(1)
+        review = pl.coalesce("review_days", "_review", every_order_day, pl.lit(supply.review_days))
+        waits = 12 * order_days.cast(pl.Int64) + 6 * pl.col("delivery_days").is_not_null().cast(pl.Int64)
+        longest = terms.join(asked, on="supplier_id", how="left").select(
+            (pl.max_horizontal(stated, seen) + review + waits).max()
+        )
+        farthest = longest.item() if longest.item() is not None else farthest
+    return min(max(math.ceil(farthest / days_a_period + 1e-9), 1) + 1, _FARTHEST)

@@ -42,6 +42,10 @@ _IN_WORDS = {
     "moq_not_above_maximum": "moq {moq} is above maximum {maximum}: nothing could ever be ordered",
     "multiple_not_above_maximum": "multiple {multiple} is above maximum {maximum}: nothing could ever be ordered",
     "moq_not_above_storage_maximum": "moq {moq} is above storage_maximum {storage_maximum}: it could never be stored",
+    "whole_packs_not_above_maximum": "moq {moq} in whole packs is above maximum {maximum}: nothing could "
+    "ever be ordered",
+    "whole_packs_not_above_storage_maximum": "moq {moq} in whole packs is above storage_maximum {storage_maximum}: "
+    "it could never be stored",
     "multiple_is_whole_order_units": "multiple {multiple} is not a whole number of order units of {order_unit}: state "
     "both in the unit you sell",
     "pallet_is_whole_order_units": "pallet_units {pallet_units} is not a whole number of order units of {order_unit}: "

@@ -8,6 +8,7 @@ cheapest column of its menu.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -42,7 +43,8 @@ def together(
     """
     wanted = lines["quantity"].cast(pl.Float64).to_numpy()
     choices = anchored(menu, wanted)
-    plan = allot(choices, uses_of(lines), dict(capacities), rules_of(lines["supplier_id"], suppliers))
+    uses = uses_of(lines)
+    plan = allot(choices, uses, dict(capacities), _measurable(rules_of(lines["supplier_id"], suppliers), uses))
     stays = plan.binding == "none"
     quantity = np.where(stays, wanted, choices.quantity[np.arange(len(wanted)), plan.column])
     binding = np.where(stays, lines["binding_constraint"].to_numpy().astype(str), plan.binding)
@@ -86,6 +88,12 @@ def rules_of(of_line: pl.Series, suppliers: pl.DataFrame) -> Suppliers:
         truck=np.column_stack([_numbers(rules, _TRUCK[m], np.inf) if m in _TRUCK else no_limit for m in MEASURES]),
         fixed_cost=_numbers(rules, "fixed_order_cost", 0.0),
     )
+
+
+def _measurable(rules: Suppliers, uses: Array) -> Suppliers:
+    """Rules without trucks in measures that none of a supplier's lines is known to take: no load could fill them."""
+    known = rules.loads((uses > 0).astype(np.float64), np.ones(len(uses))) > 0
+    return replace(rules, truck=np.where(known, rules.truck, np.inf))
 
 
 def anchored(menu: Menu, wanted: Array) -> Menu:

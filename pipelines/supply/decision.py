@@ -227,7 +227,8 @@ def _decided(lines: Lines, view: View, supply: Supply) -> dict[str, Array]:
     )
     zero = np.zeros_like(wish)
     at_zero, at_quantity = costs.of(prospect, zero), costs.of(prospect, fitted.quantity)
-    waits = (fitted.quantity > 0) & (at_zero - at_quantity <= _saved_by_waiting(lines, view, fitted.quantity))
+    # A service target is met whatever an order costs; only least cost weighs it.
+    waits = by_cost & (fitted.quantity > 0) & (at_zero - at_quantity <= _saved_by_waiting(lines, view, fitted.quantity))
     quantity = np.where(waits, 0.0, fitted.quantity)
     binding = np.where(waits, "fixed_cost", fitted.binding)
     return {

@@ -198,6 +198,13 @@ def test_a_budget_and_a_minimum_change_decisions_to_quantities_that_can_be_order
         assert (quantity % lines["multiple"] == 0).all()
 
 
+def test_a_truck_in_a_measure_nobody_knows_of_the_lines_holds_no_order_back():
+    lines = lines_of()
+    volume = pl.DataFrame({"supplier_id": ["A", "C"], "truck_volume": [50.0, 50.0]})
+    found, _ = together(lines, normal_menu(lines), volume, {})
+    assert found.equals(lines.select("quantity", "binding_constraint"))
+
+
 def test_a_normal_menu_costs_what_integration_says():
     lines = lines_of()
     menu = normal_menu(lines)

@@ -90,6 +90,15 @@ def test_service_target_is_met_and_not_overshot():
     assert 0.08 < found["stock_out_risk"] <= 0.1
 
 
+@pytest.mark.parametrize("objective", ["service", "fill_rate"])
+def test_a_service_target_is_met_whatever_an_order_costs(objective):
+    ahead = ahead_of(normal(50, 8), levels=FINE)
+    supply = Supply(unmet_demand="lost", objective=objective)
+    found = row(decide(lines_of(0, service_target=0.9, fixed_cost=1000, shortage_cost=0), ahead, supply, seed=1))
+    assert found["binding_constraint"] == "none"
+    assert found["quantity"] > 40
+
+
 def test_varying_lead_time_widens_the_interval_as_the_textbook_says():
     """Mean and variance of demand over a random interval: E[L]·σ² + μ²·Var L (Snyder & Shen, section 4.3.4.3)."""
     supply = Supply(unmet_demand="backorder", objective="service")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.tables import TABLES
+from pipelines.rounds import horizon_of
 from pipelines.settings import Supply
 from pipelines.supply.jobs import replenish
 from pipelines.supply.lines import lines_of, stocked, unit_costs
@@ -180,6 +181,28 @@ def test_a_supplier_says_when_it_takes_orders_where_its_terms_do_not():
     )
     assert chosen["order_days"].to_list() == ["mon", "fri", "tue"]
     assert chosen["review_days"].to_list() == [14, 3, 1], "with order days alone, each of them is a review"
+
+
+@pytest.mark.parametrize(
+    ("terms", "suppliers", "periods"),
+    [
+        ([{"lead_time_days": 3.0}, {}], [], 6),  # the open one takes the default: (21 + 7) / 7 and more
+        ([{"lead_times_days": "7;49"}], [], 10),  # (49 + 7) / 7 and more
+        ([{"lead_time_days": 7.0}], [{"reviewed_every_days": 28}], 7),
+        ([{"lead_time_days": 7.0, "order_days": "fri", "delivery_days": "mon"}], [], 5),
+        ([{"lead_time_days": 7.0}], [], 4),
+    ],
+)
+def test_a_round_forecasts_as_far_as_the_slowest_terms_reach(shop, terms, suppliers, periods):
+    made = shop(lead_time_days=21)
+    made.lake.replace(
+        "supply_terms", table("supply_terms", [{"product_id": "A", "supplier_id": "s"} | t for t in terms])
+    )
+    if suppliers:
+        empty = TABLES["suppliers"].schema.create_empty()
+        rows = pl.DataFrame([{"supplier_id": "s"} | each for each in suppliers])
+        made.lake.replace("suppliers", pl.concat([empty, rows.cast({"reviewed_every_days": pl.Int64})], how="diagonal"))
+    assert horizon_of(made.settings, made.lake, 7.0) == periods
 
 
 # -- through the job -----------------------------------------------------------------------------------------------
