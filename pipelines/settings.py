@@ -35,6 +35,7 @@ InputTable = Literal[
     "open_supply",
     "open_demand",
     "supply_terms",
+    "stock_counts",
     "suppliers",
     "feedback",
     "campaign_outcomes",

@@ -107,7 +107,8 @@ def without_season(history: w.FloatArray, month: Codes, year: int) -> Array:
     shop = _monthly(w.mean(both.T)[None, :], months)
     whole = before.shape[1] == year
     own = _monthly(ones[1], month[:-year][-year:]) if whole else np.full((len(history), 12), np.nan)
-    own = np.where(np.isnan(before).any(axis=1)[:, None], np.nan, own) if whole else own
+    young = np.any(np.isnan(before), axis=1, keepdims=True)
+    own = np.where(young, np.nan, own)
     index = np.where(np.isnan(own), shop, (own + shop) / 2)
     index = np.maximum(np.nan_to_num(index, nan=1.0), _LEAST_INDEX)
     return np.asarray(last / index[:, month[-year:] - 1], dtype=np.float64)
@@ -163,7 +164,7 @@ _NAMES = {"abc": ABC, "xyz": XYZ, "demand_class": PATTERNS}
 
 
 def _class_of(value: Array, cuts: Array) -> Codes:
-    return (~(value[:, None] < cuts)).sum(axis=1)
+    return np.asarray((~(value[:, None] < cuts)).sum(axis=1), dtype=np.int64)
 
 
 def _halves(codes: tuple[Codes, Codes], weight: int) -> tuple[Codes, Codes]:
@@ -178,9 +179,7 @@ def _previous(keys: pl.DataFrame, previous: pl.DataFrame | None) -> dict[str, tu
         none = np.full(keys.height, _UNKNOWN)
         return dict.fromkeys(_KINDS, (none, none))
     then = keys.join(previous, on=keys.columns, how="left", maintain_order="left")
-    return {
-        kind: (_codes(then[kind], _NAMES[kind]), _codes(then[f"{kind}_measured"], _NAMES[kind])) for kind in _KINDS
-    }
+    return {kind: (_codes(then[kind], _NAMES[kind]), _codes(then[f"{kind}_measured"], _NAMES[kind])) for kind in _KINDS}
 
 
 def _codes(names: pl.Series, known: tuple[str, ...]) -> Codes:
@@ -189,9 +188,7 @@ def _codes(names: pl.Series, known: tuple[str, ...]) -> Codes:
 
 
 def _names(codes: Codes, known: tuple[str, ...]) -> pl.Series:
-    return pl.Series(codes).replace_strict(
-        list(range(len(known))), list(known), default=None, return_dtype=pl.String
-    )
+    return pl.Series(codes).replace_strict(list(range(len(known))), list(known), default=None, return_dtype=pl.String)
 
 
 def _both(kind: str, settled: Settled, known: tuple[str, ...]) -> dict[str, pl.Series]:
