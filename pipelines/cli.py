@@ -292,6 +292,28 @@ def replenish(
 
 
 @app.command()
+def stock(
+    config: Config = HERE,
+    sample: Sample = False,
+    as_of: Day = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the tables to this folder and nothing else.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what there is too much of, what will run out, which orders to change and what to count."""
+    from pipelines.stock import review_stock
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    if out is not None:
+        summary = review_stock(shop.settings, shop.lake, as_of=_date(as_of), out=out)
+    else:
+        with locked(shop.settings):
+            shop.lake.migrate()
+            summary = review_stock(shop.settings, shop.lake, as_of=_date(as_of))
+    _print(summary, as_json)
+
+
+@app.command()
 def simulate(
     policy: Annotated[
         list[str] | None,

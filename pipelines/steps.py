@@ -163,6 +163,12 @@ def _replenish(shop: Shop) -> Summary:
     return jobs.replenish(shop.settings, shop.lake)
 
 
+def _stock(shop: Shop) -> Summary:
+    from pipelines.stock import review_stock
+
+    return review_stock(shop.settings, shop.lake)
+
+
 def _monitor(shop: Shop) -> Summary:
     from pipelines.monitoring import jobs
 
@@ -240,6 +246,15 @@ STEPS: tuple[Step, ...] = (
         sections=("supply", "demand"),
         made=_tables("replenishment"),
         needs=("score demand",),
+    ),
+    Step(
+        "stock",
+        _stock,
+        lambda settings: settings.forecasts_demand and settings.replenishes,
+        reads=(*FORECAST, *SUPPLY, "stock_counts", "order_lines", "demand", "demand_revisions"),
+        sections=("supply", "demand"),
+        made=_tables("stock_review", "count_plan"),
+        needs=("replenish",),
     ),
     Step(
         "monitor",
