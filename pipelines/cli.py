@@ -54,7 +54,7 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Run every step, even where nothing has changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole flow: ingest, features, train, score, lists, replenish, monitor, release."""
+    """Run the whole flow: ingest, features, train, score, lists, replenish, review stock, monitor, release."""
     from pipelines import workflow
     from pipelines.printing import print_json, print_run, print_step
 
