@@ -110,7 +110,12 @@ def test_patterns_are_what_counting_says():
         assert math.isclose(interval[row], 52 / len(sizes), rel_tol=1e-5)
         assert math.isclose(variation[row], squared, rel_tol=1e-4, abs_tol=1e-6)
         often, varied = 52 / len(sizes) < 1.32, squared >= 0.49
-        names = {(True, False): "smooth", (True, True): "erratic", (False, False): "intermittent", (False, True): "lumpy"}
+        names = {
+            (True, False): "smooth",
+            (True, True): "erratic",
+            (False, False): "intermittent",
+            (False, True): "lumpy",
+        }
         assert demand_class(history[row : row + 1].astype(np.float32)) == [names[often, varied]]
 
 
