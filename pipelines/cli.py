@@ -54,7 +54,7 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Run every step, even where nothing has changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole flow: ingest, features, train, score, lists, replenish, review stock, monitor, release."""
+    """Run the whole flow: ingest, features, train, score, lists, replenish, stock, monitor, release."""
     from pipelines import workflow
     from pipelines.printing import print_json, print_run, print_step
 
@@ -468,7 +468,9 @@ def keys_revoke(
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help="forecasts, customers, segments, churn or replenishment")],
+    what: Annotated[
+        str, typer.Argument(help="forecasts, customers, segments, churn, replenishment, classes, stock, advice, counts")
+    ],
     out: Annotated[Path, typer.Option("--out", help="A .csv, .parquet or .json file.")],
     config: Config = HERE,
     sample: Sample = False,

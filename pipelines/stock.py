@@ -18,14 +18,14 @@ from pipelines.supply.examination import Examination, Records, examine
 from pipelines.supply.situation import Situation, read_situation
 
 _TOP_LINES = 8
-_WHOLE = {"item_classes": "month", "stock_review": "as_of", "supply_advice": "as_of", "count_plan": "as_of"}
+_KEPT_BY = {"item_classes": "month", "stock_review": "as_of"}  # of the others only the newest say anything
 
 
 def review_stock(settings: Settings, lake: Lake, *, as_of: date | None = None, out: Path | None = None) -> Summary:
     """Class series, review their stock, advise on open orders and plan counts, as of the opening of a day.
 
-    The rows of the same day (of the same month, for classes) are replaced. With `out` the tables go to that folder as
-    CSV and nowhere else.
+    Classes of the same month and the review of the same day are replaced, earlier ones stay; advice and counts are
+    always those of the last run. With `out` the tables go to that folder as CSV and nowhere else.
 
     Args:
         settings: The shop.
@@ -54,12 +54,17 @@ def review_stock(settings: Settings, lake: Lake, *, as_of: date | None = None, o
             write_frame(frame, path)
             summary.wrote[str(path)] = frame.height
         else:
-            column = _WHOLE[name]
-            value = situation.as_of.replace(day=1) if column == "month" else situation.as_of
-            summary.changed |= lake.replace_where(name, frame, {column: value}).changed > 0
+            summary.changed |= _write(lake, name, frame, situation.as_of)
             summary.wrote[name] = frame.height
     _tell(summary, done, situation, settings)
     return summary
+
+
+def _write(lake: Lake, name: str, frame: pl.DataFrame, day: date) -> bool:
+    if name not in _KEPT_BY:
+        return lake.replace(name, frame).changed > 0
+    column = _KEPT_BY[name]
+    return lake.replace_where(name, frame, {column: day.replace(day=1) if column == "month" else day}).changed > 0
 
 
 def _records(settings: Settings, lake: Lake, day: date) -> Records:
