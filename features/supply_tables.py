@@ -241,6 +241,99 @@ class Replenishment(dy.Schema):
     model_version = text(nullable=False)
 
 
+class StockCounts(dy.Schema):
+    """One count of a series' stock, and what the books said at that moment (null = not noted)."""
+
+    counted_on = dy.Date(primary_key=True)
+    counted = dy.Float64(nullable=False, min=0)
+    recorded = dy.Float64(nullable=True)
+
+
+class ItemClasses(dy.Schema):
+    """Classes of a series in one month; `…_measured` without hysteresis, `previous_…` what stood before."""
+
+    month = dy.Date(primary_key=True)
+    as_of = dy.Date(nullable=False)
+    abc = text(nullable=False)
+    xyz = text(nullable=False)
+    demand_class = text(nullable=False)
+    abc_measured = text(nullable=False)
+    xyz_measured = text(nullable=False)
+    demand_class_measured = text(nullable=False)
+    previous_abc = text(nullable=True)
+    previous_xyz = text(nullable=True)
+    previous_demand_class = text(nullable=True)
+    usage = dy.Float64(nullable=False)
+    usage_value = dy.Float64(nullable=False)
+    usage_share_before = dy.Float64(nullable=False, min=0, max=1)
+    variation = dy.Float64(nullable=True)
+    demand_interval = dy.Float64(nullable=True)
+    size_variation_squared = dy.Float64(nullable=True)
+    illustrative = dy.Bool(nullable=False)
+
+
+class StockReview(dy.Schema):
+    """What is too much, dead, or about to run out. Units, money, days; null = no demand to last against."""
+
+    as_of = dy.Date(primary_key=True)
+    abc = text(nullable=False)
+    finding = text(nullable=False)
+    on_hand = dy.Float64(nullable=False)
+    on_order = dy.Float64(nullable=False)
+    stock_value = dy.Float64(nullable=False)
+    demand_mean = dy.Float64(nullable=False)
+    demand_p90 = dy.Float64(nullable=False)
+    demand_p95 = dy.Float64(nullable=False)
+    cover_until = dy.Date(nullable=False)
+    days_of_supply = dy.Float64(nullable=True)
+    cover_at_risk_days = dy.Float64(nullable=True)
+    stock_out_on = dy.Date(nullable=True)
+    stock_out_risk = dy.Float64(nullable=False, min=0, max=1)
+    next_receipt_on = dy.Date(nullable=False)
+    excess = dy.Float64(nullable=False, min=0)
+    excess_value = dy.Float64(nullable=False, min=0)
+    expiring = dy.Float64(nullable=False, min=0)
+    days_since_demand = dy.Int64(nullable=True)
+    obsolete = dy.Bool(nullable=False)
+    dead_value = dy.Float64(nullable=False)
+    illustrative = dy.Bool(nullable=False)
+
+
+class SupplyAdvice(dy.Schema):
+    """An open order worth hurrying, holding back or calling off; what that brings, and why."""
+
+    as_of = dy.Date(primary_key=True)
+    order = dy.Int64(primary_key=True, min=1)
+    supplier_id = text(nullable=False)
+    order_id = text(nullable=True)
+    due_on = dy.Date(nullable=False)
+    quantity = dy.Float64(nullable=False, min=0)
+    advice = text(nullable=False)
+    move_to = dy.Date(nullable=True)
+    gain = dy.Float64(nullable=False)
+    value = dy.Float64(nullable=False)
+    stock_out_on = dy.Date(nullable=True)
+    reason = text(nullable=False)
+    illustrative = dy.Bool(nullable=False)
+
+
+class CountPlan(dy.Schema):
+    """Whose stock to count on which day, how likely its record is wrong, and why."""
+
+    as_of = dy.Date(primary_key=True)
+    count_on = dy.Date(nullable=False)
+    abc = text(nullable=False)
+    on_hand = dy.Float64(nullable=False)
+    stock_value = dy.Float64(nullable=False)
+    record_risk = dy.Float64(nullable=False, min=0, max=1)
+    phantom_probability = dy.Float64(nullable=False, min=0, max=1)
+    silent_periods = dy.Int64(nullable=False, min=0)
+    large_movements = dy.Int64(nullable=False, min=0)
+    last_counted_on = dy.Date(nullable=True)
+    reason = text(nullable=False)
+    illustrative = dy.Bool(nullable=False)
+
+
 def _read_whole(parts: pl.Expr) -> pl.Expr:
     return parts.list.eval(pl.element().is_not_null()).list.all()
 

@@ -20,12 +20,17 @@ from features.columns import UTC
 from features.columns import text as _text
 from features.columns import time as _time
 from features.supply_tables import (
+    CountPlan,
+    ItemClasses,
     OpenDemand,
     OpenSupply,
     Replenishment,
     Stock,
+    StockCounts,
     StockLots,
+    StockReview,
     Suppliers,
+    SupplyAdvice,
     SupplyTerms,
 )
 
@@ -723,6 +728,7 @@ _ALL = (
     Table("open_supply", OpenSupply, "snapshot", version=2),
     Table("open_demand", OpenDemand, "snapshot"),
     Table("supply_terms", SupplyTerms, "snapshot", version=2, keyed_by_series=True),
+    Table("stock_counts", StockCounts, "event", keyed_by_series=True),
     Table("suppliers", Suppliers, "state"),
     Table("feedback", Feedback, "event"),
     Table("campaign_outcomes", CampaignOutcomes, "event"),
@@ -749,6 +755,10 @@ _ALL = (
     Table("campaign_results", CampaignResults, "derived"),
     Table("replenishment", Replenishment, "derived", version=2, keyed_by_series=True),
     Table("decisions", Decisions, "event"),
+    Table("item_classes", ItemClasses, "derived", keyed_by_series=True),
+    Table("stock_review", StockReview, "derived", keyed_by_series=True),
+    Table("supply_advice", SupplyAdvice, "derived", keyed_by_series=True),
+    Table("count_plan", CountPlan, "derived", keyed_by_series=True),
     Table("evaluation", Evaluation, "derived"),
     Table("drift", Drift, "derived"),
     Table("performance", Performance, "derived"),

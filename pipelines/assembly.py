@@ -29,6 +29,8 @@ NEWEST_BY = {
     "customer_scores": "as_of",
     "segments": "as_of",
     "replenishment": "as_of",
+    "item_classes": "month",
+    "stock_review": "as_of",
     "drift": "checked_at",
 }
 MODELS = ("demand", "churn", "value", "segments")
@@ -41,7 +43,7 @@ def make_release(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
         ReleaseError: It could not be written whole; the one before stays current.
     """
     tables = {name: newest(lake, name, column) for name, column in NEWEST_BY.items() if lake.exists(name)}
-    for name in ("performance", "evaluation"):
+    for name in ("performance", "evaluation", "supply_advice", "count_plan"):
         if lake.exists(name):
             tables[name] = lake.read(name)
     keys = settings.demand.series

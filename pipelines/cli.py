@@ -54,7 +54,7 @@ def run(
     again: Annotated[bool, typer.Option("--again", help="Run every step, even where nothing has changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole flow: ingest, features, train, score, lists, replenish, monitor, release."""
+    """Run the whole flow: ingest, features, train, score, lists, replenish, stock, monitor, release."""
     from pipelines import workflow
     from pipelines.printing import print_json, print_run, print_step
 
@@ -292,6 +292,28 @@ def replenish(
 
 
 @app.command()
+def stock(
+    config: Config = HERE,
+    sample: Sample = False,
+    as_of: Day = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the tables to this folder and nothing else.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what there is too much of, what will run out, which orders to change and what to count."""
+    from pipelines.stock import review_stock
+    from pipelines.workflow import locked
+
+    shop = _shop(config, sample, as_json)
+    if out is not None:
+        summary = review_stock(shop.settings, shop.lake, as_of=_date(as_of), out=out)
+    else:
+        with locked(shop.settings):
+            shop.lake.migrate()
+            summary = review_stock(shop.settings, shop.lake, as_of=_date(as_of))
+    _print(summary, as_json)
+
+
+@app.command()
 def simulate(
     policy: Annotated[
         list[str] | None,
@@ -446,7 +468,9 @@ def keys_revoke(
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help="forecasts, customers, segments, churn or replenishment")],
+    what: Annotated[
+        str, typer.Argument(help="forecasts, customers, segments, churn, replenishment, classes, stock, advice, counts")
+    ],
     out: Annotated[Path, typer.Option("--out", help="A .csv, .parquet or .json file.")],
     config: Config = HERE,
     sample: Sample = False,

@@ -18,15 +18,22 @@ def export(settings: Settings, what: str, out: Path) -> Summary:
 
     Args:
         settings: The shop.
-        what: forecasts, customers, segments, churn or replenishment.
+        what: forecasts, customers, segments, churn, replenishment, classes, stock, advice or counts.
         out: The file; its ending says the format. It appears whole or not at all.
 
     Raises:
         ConfigError: There is no such list or format.
         ReleaseError: There is no release yet, or it has no such table.
     """
-    lists = {"customers": "customer_scores", "churn": "customer_scores"}
-    known = ("forecasts", "customers", "segments", "churn", "replenishment")
+    lists = {
+        "customers": "customer_scores",
+        "churn": "customer_scores",
+        "classes": "item_classes",
+        "stock": "stock_review",
+        "advice": "supply_advice",
+        "counts": "count_plan",
+    }
+    known = ("forecasts", "customers", "segments", "churn", "replenishment", "classes", "stock", "advice", "counts")
     if what not in known or out.suffix not in FORMATS:
         raise ConfigError(
             f"There is no {out.suffix or 'nameless'} export of {what!r}.",

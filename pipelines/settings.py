@@ -35,6 +35,7 @@ InputTable = Literal[
     "open_supply",
     "open_demand",
     "supply_terms",
+    "stock_counts",
     "suppliers",
     "feedback",
     "campaign_outcomes",
@@ -283,6 +284,55 @@ class Capacity(Section):
     units: float | None = Field(default=None, ge=0)
 
 
+class Classes(Section):
+    """Where classes of series begin, and how far beyond a cut a series has to be to change class at once.
+
+    Attributes:
+        abc: Shares of usage value that classes A, and A and B together, hold.
+        xyz: Coefficients of variation, without season, up to which demand counts as X, and as Y.
+        margin: Share of a cut (of what is left above it, for shares) that counts as being at the cut.
+    """
+
+    abc: tuple[Probability, Probability] = (0.8, 0.95)
+    xyz: tuple[float, float] = (0.5, 1.0)
+    margin: Share = 0.1
+
+    @field_validator("abc", "xyz")
+    @classmethod
+    def _rising(cls, cuts: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < cuts[0] < cuts[1]:
+            raise ValueError("two cuts above 0, the lower one first")
+        return cuts
+
+
+class StockReview(Section):
+    """What counts as too much, as dead, as worth a word to a supplier, and how often stock is counted.
+
+    Attributes:
+        cover_days: The cover horizon: stock that demand is not likely to take by then is excess.
+        obsolete_after_days: Days without demand after which a series without a forecast is obsolete.
+        expedite_days: Days after which a hurried order arrives.
+        expedite_cost_share: What hurrying costs, of what the units cost.
+        least_gain: Money an advice has to bring to be given.
+        count_every_days: Days between counts of classes A, B and C.
+        count_tolerance: Share of the record by which a count may differ and still confirm it.
+        plan_days: How far ahead counts are planned.
+        wrong_a_year: Share of records that go wrong within a year of a count, before anything is known of them.
+        phantom_share: Share of records that hold stock which is not there, before anything is known of them.
+    """
+
+    cover_days: int = Field(default=90, ge=1)
+    obsolete_after_days: int = Field(default=180, ge=1)
+    expedite_days: int = Field(default=3, ge=0)
+    expedite_cost_share: Share = 0.1
+    least_gain: float = Field(default=1.0, ge=0)
+    count_every_days: tuple[int, int, int] = (30, 91, 365)
+    count_tolerance: Share = 0.02
+    plan_days: int = Field(default=28, ge=1)
+    wrong_a_year: Probability = 0.1
+    phantom_share: Probability = 0.02
+
+
 class Supply(Section):
     """How replenishment is decided; defaults for what the supply_terms table leaves open.
 
@@ -311,6 +361,8 @@ class Supply(Section):
     budget: float | None = Field(default=None, ge=0, description="money for the orders of one run")
     capacity: Capacity = Capacity()
     approval: Approval = Approval()
+    classes: Classes = Classes()
+    stock_review: StockReview = StockReview()
     illustrative: Illustration | None = None
 
     @field_validator("orders_placed_at", mode="before")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INPUTS = ("order_lines", "demand", "series", "products", "locations", "customers", "contracts", "covariates")
 FORECAST = ("forecasts", "lead_time_demand", "path_ranks")
 SUPPLY = ("stock", "stock_lots", "open_supply", "open_demand", "supply_terms", "suppliers")
+STOCK = ("item_classes", "stock_review", "supply_advice", "count_plan")
 SCORED = (
     *FORECAST,
     "forecast_drivers",
@@ -28,6 +29,7 @@ SCORED = (
     "customer_scores",
     "segments",
     "replenishment",
+    *STOCK,
 )
 
 # Settings that can change any result, and what a source says about the meaning of its columns (where its files are
@@ -163,6 +165,12 @@ def _replenish(shop: Shop) -> Summary:
     return jobs.replenish(shop.settings, shop.lake)
 
 
+def _stock(shop: Shop) -> Summary:
+    from pipelines.stock import review_stock
+
+    return review_stock(shop.settings, shop.lake)
+
+
 def _monitor(shop: Shop) -> Summary:
     from pipelines.monitoring import jobs
 
@@ -240,6 +248,15 @@ STEPS: tuple[Step, ...] = (
         sections=("supply", "demand"),
         made=_tables("replenishment"),
         needs=("score demand",),
+    ),
+    Step(
+        "stock",
+        _stock,
+        lambda settings: settings.forecasts_demand and settings.replenishes,
+        reads=(*FORECAST, *SUPPLY, "stock_counts", "order_lines", "demand", "demand_revisions"),
+        sections=("supply", "demand"),
+        made=_tables(*STOCK),
+        needs=("replenish",),
     ),
     Step(
         "monitor",

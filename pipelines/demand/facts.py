@@ -11,10 +11,8 @@ import polars as pl
 from features import windows as w
 from features.demand import without_leading_zeros
 from features.panel import Panel
+from features.patterns import demand_class
 from features.season import RHYTHMS
-
-_SMOOTH = 0.49  # squared coefficient of variation, Syntetos, Boylan & Croston (2005)
-_REGULAR = 1.32  # mean interval between periods with demand, same source
 
 
 def facts_at(panel: Panel, cutoff: int) -> pl.DataFrame:
@@ -84,20 +82,6 @@ def prices(known: Panel) -> w.Float64Array:
         return np.ones(len(known.quantity))
     recent = w.tail(known.observed["price"], RHYTHMS[known.grid.frequency].year)
     return np.maximum(np.nan_to_num(w.mean(recent)), 0.0).astype(np.float64)
-
-
-def demand_class(history: w.FloatArray) -> list[str]:
-    """Smooth, erratic, intermittent or lumpy, by mean interval and squared variation of sizes.
-
-    Source:
-        Syntetos, Boylan & Croston (2005), On the categorization of demand patterns, JORS 56.
-    """
-    sizes = np.where(history > 0, history, np.nan).astype(np.float32)
-    interval = w.ratio(1, w.share_positive(history))
-    variation = w.ratio(w.deviation(sizes), w.mean(sizes)) ** 2
-    often, steady = np.nan_to_num(interval, nan=np.inf) < _REGULAR, ~(variation >= _SMOOTH)
-    names = np.array([["lumpy", "intermittent"], ["erratic", "smooth"]])
-    return [str(name) for name in names[often.astype(int), steady.astype(int)]]
 
 
 def _sums(values: w.FloatArray, own: w.Int64Array) -> w.FloatArray:

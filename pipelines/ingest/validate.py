@@ -30,6 +30,7 @@ _HAPPENS = {
     "feedback": "at",
     "stock": "as_of",
     "stock_lots": "as_of",
+    "stock_counts": "counted_on",
     "overrides": "at",
     "campaign_outcomes": "contacted_at",
 }

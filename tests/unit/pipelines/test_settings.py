@@ -140,7 +140,7 @@ def test_the_commented_defaults_of_the_template_are_the_defaults():
         block = re.search(rf"^#? ?{section}:\n((?:#?  .*\n)+)", text, re.MULTILINE)
         assert block, section
         shown = yaml.safe_load(re.sub(r"^#", " ", block[1], flags=re.MULTILINE).replace(" #  ", " "))
-        default = getattr(settings, section).model_dump()
+        default = getattr(settings, section).model_dump(mode="json")
         for key, value in shown.items():
             if key in (
                 "holidays",
