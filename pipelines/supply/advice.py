@@ -113,7 +113,7 @@ def _best_later(runway: Runway, orders: OpenOrders, horizon: Horizon) -> tuple[A
         spared += spares * np.maximum(moment - before, 0.0)
         before = np.maximum(before, moment)
         gain = orders.holding_cost * spared - orders.shortage_cost * (missing_without - missing).mean(axis=1)
-        better = (moment > orders.due) & (gain > best)
+        better = gain > best  # nothing is gained before the order is due
         best, later = np.where(better, gain, best), np.where(better, moment, later)
         most_spared = np.where(better, spared, most_spared)
     return later, best, most_spared

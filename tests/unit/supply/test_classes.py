@@ -96,6 +96,21 @@ def test_a_season_that_came_before_is_no_variation_and_noise_stays():
     assert abs(variation(plain) - 0.5) < 0.08
 
 
+def test_the_index_of_a_month_is_the_mean_of_the_shop_and_of_the_year_before():
+    rng = np.random.default_rng(6)
+    history = rng.gamma(3, 2, (5, 24))
+    history[4, :5] = np.nan  # too young for a season of its own
+    month = np.tile(np.arange(1, 13), 2)
+    found = without_season(history.astype(np.float32), month, 12)
+    years = [history[:, :12], history[:, 12:]]
+    scaled = [year / np.nanmean(year, axis=1, keepdims=True) for year in years]
+    for row in range(5):
+        for column in range(12):
+            shop = np.mean([np.nanmean(year[:, column]) for year in scaled])
+            index = shop if row == 4 else (shop + scaled[0][row, column]) / 2
+            assert math.isclose(found[row, column], history[row, 12 + column] / max(index, 0.25), rel_tol=1e-4)
+
+
 def test_patterns_are_what_counting_says():
     rng = np.random.default_rng(8)
     history = rng.poisson(rng.uniform(0.1, 3, 60)[:, None], (60, 52)) * rng.integers(1, 4, (60, 52))
