@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from features.supply_tables import Policy, Rounding
+from features.supply_tables import Rounding
 from pipelines.errors import ConfigError
 
 InputTable = Literal[
@@ -343,7 +343,6 @@ class Supply(Section):
 
     unmet_demand: Literal["lost", "backorder"] = "lost"
     objective: Literal["cost", "service", "fill_rate"] = "cost"
-    policy: Policy = "paths"
     service_target: Probability = 0.95
     review_days: int = Field(default=7, ge=1)
     orders_placed_at: str = Field(default="09:00", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")

@@ -126,6 +126,7 @@ def replenishment(
         facts={
             "default_terms": int((~terms["has_terms"]).sum()),
             "no_price": int((~terms["has_price"] & ~terms["costs_stated"]).sum()),
+            "other_policies": int((terms["policy"] != "paths").sum()),
             "several_suppliers": int((terms["suppliers"] > 1).sum()),
             "beyond_horizon": int((window_end > ahead.horizon).sum()),
             "overdue_receipts": situation.open_supply.filter(pl.col("due_on") < situation.as_of).height,

@@ -131,5 +131,5 @@ def _filled(lines: pl.DataFrame, supply: Supply, periods_a_year: float) -> pl.Da
         pl.col("backorder_cost_per_day").fill_null(0.0),
         pl.col("service_target").fill_null(supply.service_target),
         pl.col("service_kind").fill_null(_KINDS[supply.objective]),
-        pl.col("policy").fill_null(supply.policy),
+        pl.col("policy").fill_null("paths"),
     ).with_columns(pl.col("holding_cost").fill_null(pl.col("holding_rate") * pl.col("unit_cost") / periods_a_year))
