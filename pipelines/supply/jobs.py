@@ -15,6 +15,7 @@ from pipelines.files import write_frame
 from pipelines.lake import Lake, frame_digest
 from pipelines.settings import Settings
 from pipelines.summary import Summary
+from pipelines.supply.lines import stocked
 from pipelines.supply.order_book import Book, open_book
 from pipelines.supply.replenishment import Proposal, replenishment
 from pipelines.supply.situation import Issue, Situation, read_situation
@@ -55,7 +56,7 @@ def replenish(
         settings,
         lake,
         open_supply=situation.open_supply,
-        stock=situation.stock,
+        stock=stocked(situation, settings.demand.series),
         as_of=day,
         at=datetime.now(UTC),
         alone=out is not None,
@@ -112,7 +113,9 @@ def _as_first_told(lake: Lake, orders: pl.DataFrame, day: date) -> pl.DataFrame:
     """The versions a run first read stand: it is named after what it saw, which later versions still hold."""
     if not lake.exists("replenishment") or "data_versions" not in lake.scan("replenishment").collect_schema():
         return orders
-    same_run = lake.scan("replenishment").filter(pl.col("as_of") == day, pl.col("run").is_in(orders["run"].unique()))
+    same_run = lake.scan("replenishment").filter(
+        pl.col("as_of") == day, pl.col("run").is_in(orders["run"].unique().to_list())
+    )
     told = same_run.select("data_versions").drop_nulls().unique().collect()["data_versions"]
     return orders.with_columns(data_versions=pl.lit(told.item())) if len(told) == 1 else orders
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
+from features.tables import TABLES
 from pipelines.errors import DecisionError
 from pipelines.supply.jobs import replenish
 from pipelines.supply.order_choice import Choice
@@ -130,6 +131,26 @@ def test_a_receipt_of_the_day_counts_until_the_stock_is_of_a_later_one(made, tmp
     assert made.lake.read("replenishment").filter(pl.col("as_of") > NEXT_DAY)["on_order"].sum() == 0
 
 
+def test_a_receipt_of_the_day_counts_for_stock_that_is_known_by_its_lots_alone(made, tmp_path):
+    def counted(day):
+        lot = {"lot_id": "A", "expires_on": None, "quantity": 1.0, "as_of": day, "unit": None}
+        columns = [
+            pl.lit(value, TABLES["stock_lots"].schema.columns()[name].dtype).alias(name) for name, value in lot.items()
+        ]
+        made.lake.replace("stock", made.stock(1).clear())
+        made.lake.replace("stock_lots", made.keys().with_columns(columns))
+
+    counted(ISSUED)
+    round_of(made)
+    decide(made.settings, made.lake, ALL, APPROVED, **ANN)
+    export(made.settings, made.lake, out=tmp_path, who="ann")
+    decide(made.settings, made.lake, ALL, RECEIVED, **ANN, at=datetime(2024, 4, 16, 9, tzinfo=UTC))
+    counted(NEXT_DAY)
+    round_of(made, NEXT_DAY)
+    orders = made.lake.read("replenishment").filter(pl.col("as_of") == NEXT_DAY)
+    assert orders["on_order"].sum() == lines(made).filter(state="received")["quantity"].sum() > 0
+
+
 def test_open_orders_that_carry_the_reference_count_once_and_close_the_line_when_they_go(made, tmp_path):
     round_of(made)
     decide(made.settings, made.lake, ALL, APPROVED, **ANN)
@@ -184,7 +205,7 @@ def test_what_lapses_is_closed_with_the_reason_and_needed_anew(shop, tmp_path):
 
 
 def test_a_rule_approves_and_holds_and_says_why(shop):
-    made = shop(approval={"by_rule": True, "max_change": None, "hold_above": 1.2})
+    made = shop(effective_ratio=1.0, approval={"by_rule": True, "max_change": None, "hold_above": 1.2})
     made.forecast()
     made.stock(1)
     made.terms(moq=60.0)
