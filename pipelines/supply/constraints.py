@@ -166,8 +166,6 @@ def constrain(wish: Array, terms: Terms, cost: Callable[[Array], Array] | None) 
     moved = np.abs(np.diff(np.column_stack(after), axis=1))
     farthest = moved.argmax(axis=1)
     named = np.where(moved.max(axis=1) > 1e-6, farthest + 1, NAMES.index("none"))
-    whole_units = (named == NAMES.index("multiple")) & (terms.multiple <= 1)  # nobody sells half a unit
-    named = np.where(whole_units, NAMES.index("none"), named)
     waits = (named == NAMES.index("moq")) & (after[STEPS.index("moq") + 1] < _EXACT)
     named = np.where(waits, NAMES.index("moq_wait"), named)
     passed = np.where(_stated(terms, len(wish)), np.column_stack(after[1:]), np.nan)

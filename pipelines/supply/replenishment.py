@@ -113,7 +113,10 @@ def replenishment(
     quantity = decided["quantity"].to_numpy()
     value = np.where(terms["unit_cost_known"].to_numpy(), quantity * unit_costs(lines, quantity), np.nan)
     facts = pl.concat([terms, decided, _dated(dates, quantity > 0, value)], how="horizontal").with_columns(
-        illustrative=pl.col("illustrative") | there["illustrative"]
+        illustrative=pl.col("illustrative") | there["illustrative"],
+        binding_constraint=pl.when((pl.col("binding_constraint") == "multiple") & (pl.col("multiple") == 1))
+        .then(pl.lit("none"))  # nobody sells half a unit
+        .otherwise("binding_constraint"),
     )
     orders = _table(facts, situation, keys=keys, run=run, currency=currency)
     window_end = (lines.now + lines.lead + lines.review).round(6)

@@ -24,7 +24,7 @@ def release_of(folder):
 def test_nothing_new_changes_nothing(tea):
     before = release_of(tea)
     done = purvey("run", cwd=tea)
-    assert done.stdout.count("nothing new") == 9
+    assert done.stdout.count("nothing new") == 10
     assert release_of(tea).id == before.id
 
 
@@ -48,14 +48,14 @@ def test_a_rollback_stands_until_there_is_something_new(tea):
     assert second.id != first.id
     purvey("rollback", cwd=tea)
     assert release_of(tea).id == first.id
-    assert purvey("run", cwd=tea).stdout.count("nothing new") == 9
+    assert purvey("run", cwd=tea).stdout.count("nothing new") == 10
     assert release_of(tea).id == first.id
 
 
 def test_a_lost_tracking_folder_is_made_anew(tea):
     shutil.rmtree(tea / "data" / "tracking")
     purvey("run", cwd=tea)
-    assert purvey("run", cwd=tea).stdout.count("nothing new") == 9
+    assert purvey("run", cwd=tea).stdout.count("nothing new") == 10
 
 
 @pytest.mark.parametrize(
