@@ -70,12 +70,14 @@ def _write(lake: Lake, name: str, frame: pl.DataFrame, day: date) -> bool:
 def _records(settings: Settings, lake: Lake, day: date) -> Records:
     panel = open_panel(settings, lake, opening=day)
     forecasts = lake.scan("forecasts").filter(pl.col("issued_on") <= day)
-    columns = [*settings.demand.series, "issued_on", "period", "mean", "p_zero"]
+    keys = settings.demand.series
+    counts = lake.read_or_empty("stock_counts", tuple(keys))  # one that nobody brought has keys of text
+    columns = [*keys, "issued_on", "period", "mean", "p_zero"]
     return Records(
         known=panel.known(panel.last),
         previous=_previous_classes(settings, lake, day),
         forecasts=forecasts.select(columns).collect(),
-        counts=lake.read_or_empty("stock_counts", tuple(settings.demand.series)),
+        counts=counts.with_columns(pl.col(key).cast(panel.series.schema[key]) for key in keys),
     )
 
 

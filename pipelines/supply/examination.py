@@ -242,8 +242,7 @@ def _counts(
     records: Records, reviewed: pl.DataFrame, supply: Supply, day: date, keys: list[str], country: str | None
 ) -> pl.DataFrame:
     settings, known = supply.stock_review, records.known
-    types = known.series.select(keys).schema  # a table that nobody brought has keys of any type
-    counts = last_counts(records.counts.cast(dict(types)), day, keys)
+    counts = last_counts(records.counts, day, keys)
     series = known.series.select(keys).join(counts, on=keys, how="left", maintain_order="left")
     number = series.select(known.grid.containing(pl.col("last_counted_on")).cast(pl.Float64).fill_null(-np.inf))
     counted: Array = number.to_series().to_numpy()
