@@ -18,8 +18,14 @@ from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply import jobs as supply_jobs
+from pipelines.supply.schedule import longest_cover_days
 from pipelines.supply.situation import Issue, issue_for
+from pipelines.supply.terms import complete_offers, valid_terms
 
+_TIMES = (
+    "supplier_id", "lead_time_days", "lead_time_sd_days", "lead_times_days", "review_days",
+    "order_days", "delivery_days", "cut_off",
+)  # fmt: skip
 _FARTHEST = 53  # periods; beyond, demand goes on at its mean rate
 
 
@@ -45,18 +51,26 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
 
 def horizon_of(settings: Settings, lake: Lake, days_a_period: float) -> int:
     """Periods until an order placed at the next review could arrive, for the slowest supplier."""
-    supply = settings.supply
-    lead, spread, review = supply.lead_time_days, supply.lead_time_sd_days, float(supply.review_days)
+    kinds = _kinds_of_terms(lake)
+    whole = complete_offers(
+        kinds.select("kind"),
+        kinds,
+        pl.DataFrame(schema={"kind": pl.UInt32, "price": pl.Float64}),
+        settings.supply,
+        keys=["kind"],
+        periods_a_year=365.25 / days_a_period,
+        suppliers=lake.read_or_empty("suppliers"),
+    )
+    days = float(longest_cover_days(whole, kinds, settings.supply.orders_placed_at).max())
+    return min(max(math.ceil(days / days_a_period + 1e-9), 1) + 1, _FARTHEST)
+
+
+def _kinds_of_terms(lake: Lake) -> pl.DataFrame:
+    """Table supply_terms, one row for each way in which time passes, numbered `kind`; without terms one of nulls."""
+    terms = valid_terms(pl.DataFrame({"supplier_id": [None]}, schema={"supplier_id": pl.String}), None)
     if lake.exists("supply_terms"):
-        lead, spread, review = (
-            float(longest if longest is not None else default)
-            for longest, default in zip(
-                lake.scan("supply_terms")
-                .select(pl.col("lead_time_days", "lead_time_sd_days", "review_days").max())
-                .collect()
-                .row(0),
-                (lead, spread, review),
-                strict=True,
-            )
-        )
-    return min(max(math.ceil((lead + 2 * spread + review) / days_a_period + 1e-9), 1) + 1, _FARTHEST)
+        told = lake.scan("supply_terms")
+        there = [name for name in _TIMES if name in told.collect_schema()]
+        kinds = told.select(there).unique().collect().sort(there)
+        terms = valid_terms(kinds, None) if kinds.height else terms
+    return terms.with_row_index("kind")

@@ -186,7 +186,7 @@ def _notes(proposal: Proposal, situation: Situation, facts: dict[str, int]) -> l
         "series have a forecast but no stock record and are not decided": proposal.without_stock.height,
         "series have no supply terms and take the defaults of the configuration": facts["default_terms"],
         "series have neither costs nor a selling price; a price of 1 stands in": facts["no_price"],
-        "series have several suppliers; the cheapest was taken": facts["several_suppliers"],
+        "series have several suppliers; the one of least landed cost was taken": facts["several_suppliers"],
         "series have a protection interval beyond the forecast; demand goes on at its mean rate": facts[
             "beyond_horizon"
         ],
