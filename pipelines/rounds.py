@@ -13,15 +13,19 @@ from pathlib import Path
 import polars as pl
 
 from features.calendar import Grid
-from features.notation import numbers
 from pipelines.demand.occasion import issue as issue_demand
 from pipelines.lake import Lake
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 from pipelines.supply import jobs as supply_jobs
+from pipelines.supply.schedule import longest_cover_days
 from pipelines.supply.situation import Issue, issue_for
-from pipelines.supply.terms import valid_terms
+from pipelines.supply.terms import complete_offers, valid_terms
 
+_TIMES = (
+    "supplier_id", "lead_time_days", "lead_time_sd_days", "lead_times_days", "review_days",
+    "order_days", "delivery_days", "cut_off",
+)  # fmt: skip
 _FARTHEST = 53  # periods; beyond, demand goes on at its mean rate
 
 
@@ -46,27 +50,27 @@ def play(settings: Settings, lake: Lake, *, as_of: date, out: Path) -> Summary:
 
 
 def horizon_of(settings: Settings, lake: Lake, days_a_period: float) -> int:
-    """Periods until an order placed at the next review could arrive, for the slowest supplier.
+    """Periods until an order placed at the next review could arrive, for the slowest supplier."""
+    kinds = _kinds_of_terms(lake)
+    whole = complete_offers(
+        kinds.select("kind"),
+        kinds,
+        pl.DataFrame(schema={"kind": pl.UInt32, "price": pl.Float64}),
+        settings.supply,
+        keys=["kind"],
+        periods_a_year=365.25 / days_a_period,
+        suppliers=lake.read_or_empty("suppliers"),
+    )
+    days = float(longest_cover_days(whole, kinds, settings.supply.orders_placed_at).max())
+    return min(max(math.ceil(days / days_a_period + 1e-9), 1) + 1, _FARTHEST)
 
-    Terms left open count as the defaults that `complete_terms` gives them; the longest lead time seen counts, and where
-    orders or deliveries have their days, up to six days of waiting: for this order, the next one, and its delivery.
-    """
-    supply = settings.supply
-    farthest = supply.lead_time_days + 2 * supply.lead_time_sd_days + supply.review_days
+
+def _kinds_of_terms(lake: Lake) -> pl.DataFrame:
+    """Table supply_terms, one row for each way in which time passes, numbered `kind`; without terms one of nulls."""
+    terms = valid_terms(pl.DataFrame({"supplier_id": [None]}, schema={"supplier_id": pl.String}), None)
     if lake.exists("supply_terms"):
-        terms = valid_terms(lake.read("supply_terms"), None)
-        asked = lake.read_or_empty("suppliers").select("supplier_id", _days="order_days", _review="reviewed_every_days")
-        seen = numbers("lead_times_days").list.max()
-        stated = pl.when(seen.is_null() | pl.col("lead_time_days").is_not_null()).then(
-            pl.col("lead_time_days").fill_null(supply.lead_time_days)
-            + 2 * pl.col("lead_time_sd_days").fill_null(supply.lead_time_sd_days)
-        )
-        order_days = pl.coalesce("order_days", "_days").is_not_null()
-        every_order_day = pl.when(order_days).then(1)
-        review = pl.coalesce("review_days", "_review", every_order_day, pl.lit(supply.review_days))
-        waits = 12 * order_days.cast(pl.Int64) + 6 * pl.col("delivery_days").is_not_null().cast(pl.Int64)
-        longest = terms.join(asked, on="supplier_id", how="left").select(
-            (pl.max_horizontal(stated, seen) + review + waits).max()
-        )
-        farthest = longest.item() if longest.item() is not None else farthest
-    return min(max(math.ceil(farthest / days_a_period + 1e-9), 1) + 1, _FARTHEST)
+        told = lake.scan("supply_terms")
+        there = [name for name in _TIMES if name in told.collect_schema()]
+        kinds = told.select(there).unique().collect().sort(there)
+        terms = valid_terms(kinds, None) if kinds.height else terms
+    return terms.with_row_index("kind")

@@ -355,6 +355,7 @@ class Supply(Section):
     unit_cost_share: Share = Field(default=0.5, description="of the selling price, where no unit_cost is given")
     holding_rate_a_year: float = Field(default=0.25, ge=0)
     shortage_cost_share: Share = Field(default=0.5, description="of the selling price, lost margin per unit")
+    concentration: float = Field(default=0, ge=0, description="surcharge on the price of a supplier that has all spend")
     effective_ratio: Literal["auto"] | Share = Field(default="auto", description="scales the critical ratio")
     method: Literal["paths", "quantiles"] = "paths"
     budget: float | None = Field(default=None, ge=0, description="money for the orders of one run")

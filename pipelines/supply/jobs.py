@@ -192,7 +192,7 @@ def _notes(proposal: Proposal, situation: Situation, facts: dict[str, int]) -> l
         "series name a policy of their own; orders follow `paths`, `purvey simulate` replays others": facts[
             "other_policies"
         ],
-        "series have several suppliers; the cheapest was taken": facts["several_suppliers"],
+        "series have several suppliers; the one of least landed cost was taken": facts["several_suppliers"],
         "series have a protection interval beyond the forecast; demand goes on at its mean rate": facts[
             "beyond_horizon"
         ],

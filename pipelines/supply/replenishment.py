@@ -88,8 +88,9 @@ def replenishment(
         )
     there = stock.filter(pl.Series(known))
     ahead = ahead.rows(np.flatnonzero(known))
+    demand = pl.Series(ahead.sums_mean[:, -1] / ahead.horizon)
     terms = complete_terms(
-        there,
+        there.with_columns(demand=demand),
         situation.supply_terms,
         situation.prices,
         supply,

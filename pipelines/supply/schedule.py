@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,8 @@ from pipelines.supply.leads import SUPPORT, leads
 from pipelines.supply.paths import Array
 
 _LIKELY = np.array([0.5, 0.9])
+_SLOW = np.array([0.975])  # about two standard deviations late; of fewer than forty observations the longest
+_A_MONDAY = date(1970, 1, 5)
 _EXACT = 1e-9
 
 
@@ -67,6 +69,22 @@ def schedule(terms: pl.DataFrame, offers: pl.DataFrame, as_of: date, orders_plac
         lead_observed=observed,
         review=review,
     )
+
+
+def longest_cover_days(terms: pl.DataFrame, offers: pl.DataFrame, orders_placed_at: str) -> Array:
+    """Most days from a decision until the order after it could arrive, whatever the weekday, shape (n,).
+
+    Waiting for order and delivery days counts; a lead time is taken as slow as it gets in one case of forty.
+
+    Args:
+        terms: One row a line or offer, from `terms.complete_terms` or `terms.complete_offers`.
+        offers: As for `schedule`, and so is the rest.
+        orders_placed_at: Local time of day at which orders go out, `HH:MM`.
+    """
+    dates, slow = calendar(terms, orders_placed_at), leads(terms, offers).quantiles(_SLOW)
+    opened = [_A_MONDAY + timedelta(days=weekday) for weekday in range(7)]
+    last = [dates.arrival(dates.next_order_on(dates.order_on(day)), slow)[:, 0] - day_number(day) for day in opened]
+    return np.asarray(np.max(last, axis=0))
 
 
 def _arrivals(dates: Calendar, order_on: Days, lead_days: Array) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from features.supply_tables import SupplyTerms
 from pipelines.settings import Supply
+from pipelines.supply.offers import best_offers
 
 DEFAULT_SUPPLIER = "supplier"
 _KINDS = {"cost": "cost", "service": "cycle", "fill_rate": "fill_rate"}
@@ -28,19 +29,16 @@ def complete_terms(
 ) -> pl.DataFrame:
     """One supplier a series, with every term filled.
 
-    Where several suppliers offer a series, the one with the lowest unit cost takes it (then the shortest lead time,
-    then the name). Costs left open come from the selling price (`unit_cost_share`, `shortage_cost_share`); without a
-    price, from a price of 1, so that the ratio of the costs still holds. Where unmet demand waits and costs by the day,
-    a unit that waits costs nothing else unless it is said to.
+    Where several suppliers offer a series, the one of least landed cost takes it: `offers.best_offers`.
 
     Args:
-        series: Key columns of the series to supply.
+        series: Key columns of the series to supply; `demand` (units a period) weighs what is spent on each supplier.
         terms: Table supply_terms; series without a row take defaults throughout.
         prices: Key columns and `price`, the selling price per unit.
         supply: Defaults.
         keys: The shop's series columns.
         periods_a_year: Demand periods in a year, for holding rates.
-        suppliers: Table suppliers: calendar and review of whoever's terms leave them open.
+        suppliers: Table suppliers: calendar, review and punctuality of whoever's terms leave them open.
         as_of: Only terms valid on this day count; None: all do.
 
     Returns:
@@ -48,10 +46,62 @@ def complete_terms(
         and whether each of these was said rather than assumed: `lead_time_stated`, `costs_stated`,
         `unit_cost_known`.
     """
-    offers = _chosen(valid_terms(terms, as_of), keys)
-    whole = series.select(keys).join(offers, on=keys, how="left", maintain_order="left")
+    if "demand" not in series.columns:
+        series = series.with_columns(demand=pl.lit(None, dtype=pl.Float64))
+    offers = complete_offers(
+        series.select(*keys, "demand"),
+        valid_terms(terms, as_of),
+        prices,
+        supply,
+        keys=keys,
+        periods_a_year=periods_a_year,
+        suppliers=suppliers,
+    )
+    return best_offers(
+        offers,
+        valid_terms(terms, None),
+        keys=keys,
+        periods_a_year=periods_a_year,
+        concentration=supply.concentration,
+    ).drop("demand", "on_time_share")
+
+
+def complete_offers(
+    series: pl.DataFrame,
+    terms: pl.DataFrame,
+    prices: pl.DataFrame,
+    supply: Supply,
+    *,
+    keys: Sequence[str],
+    periods_a_year: float,
+    suppliers: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Every offer with every term filled: one row a series and supplier, at least one a series, in its order.
+
+    Costs left open come from the selling price (`unit_cost_share`, `shortage_cost_share`); without a price, from one
+    of 1, so that the ratio of the costs still holds. Where unmet demand waits and costs by the day, a unit that waits
+    costs nothing else unless it is said to.
+
+    Args:
+        series: Key columns, and whatever is to stand with every offer.
+        terms: Table supply_terms with all its columns, from `valid_terms`.
+        prices: As for `complete_terms`, and so are the rest.
+        supply: Defaults.
+        keys: The shop's series columns.
+        periods_a_year: Demand periods in a year.
+        suppliers: Table suppliers.
+
+    Returns:
+        As `complete_terms`, and `on_time_share` of the supplier, null where nobody knows.
+    """
+    offers = (
+        terms.select(*keys, *SupplyTerms.column_names())
+        .sort(*keys, "supplier_id")
+        .with_columns(suppliers=pl.len().over(keys), has_terms=pl.lit(True))
+    )
+    whole = series.join(offers, on=keys, how="left", maintain_order="left_right")
     whole = whole.join(prices.select(*keys, "price"), on=keys, how="left", maintain_order="left")
-    whole = _with_calendars(whole, suppliers)
+    whole = _with_supplier(whole, suppliers)
     return _filled(_told(whole), supply, periods_a_year).drop("price")
 
 
@@ -75,21 +125,12 @@ def valid_terms(terms: pl.DataFrame, as_of: date | None) -> pl.DataFrame:
     return whole.filter((pl.col("valid_from") <= day).fill_null(True), (pl.col("valid_to") >= day).fill_null(True))
 
 
-def _chosen(offers: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    return (
-        offers.select(*keys, *SupplyTerms.column_names())
-        .sort(*keys, "unit_cost", "lead_time_days", "supplier_id", nulls_last=True)
-        .with_columns(suppliers=pl.len().over(keys))
-        .unique(keys, keep="first", maintain_order=True)
-        .with_columns(has_terms=pl.lit(True))
-    )
-
-
-def _with_calendars(lines: pl.DataFrame, suppliers: pl.DataFrame | None) -> pl.DataFrame:
-    """Order days and reviews of the supplier, where the terms of the line leave them open."""
+def _with_supplier(lines: pl.DataFrame, suppliers: pl.DataFrame | None) -> pl.DataFrame:
+    """How punctual the supplier is; its order days and reviews, where the terms of the line leave them open."""
     if suppliers is None or suppliers.is_empty():
-        return lines
-    of_supplier = suppliers.select("supplier_id", _days="order_days", _review="reviewed_every_days")
+        return lines.with_columns(on_time_share=pl.lit(None, dtype=pl.Float64))
+    told = {"_days": "order_days", "_review": "reviewed_every_days"}
+    of_supplier = suppliers.select("supplier_id", "on_time_share", **told)
     return (
         lines.join(of_supplier, on="supplier_id", how="left", maintain_order="left")
         .with_columns(pl.coalesce("order_days", "_days"), pl.coalesce("review_days", "_review"))

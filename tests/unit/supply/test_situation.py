@@ -172,8 +172,12 @@ def test_a_supplier_says_when_it_takes_orders_where_its_terms_do_not():
         {"product_id": "B", "supplier_id": "s", "order_days": "fri", "review_days": 3},
         {"product_id": "C", "supplier_id": "t"},
     ]
-    suppliers = pl.DataFrame(
-        {"supplier_id": ["s", "t"], "order_days": ["mon", "tue"], "reviewed_every_days": [14, None]}
+    suppliers = table(
+        "suppliers",
+        [
+            {"supplier_id": "s", "order_days": "mon", "reviewed_every_days": 14},
+            {"supplier_id": "t", "order_days": "tue", "reviewed_every_days": None},
+        ],
     )
     made = situation(supply_terms=offers)
     chosen = complete_terms(
