@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, sparse
+import polars as pl
+from scipy import optimize, sparse, stats
 
 from pipelines.supply.menu import Menu
 from pipelines.supply.suppliers import MEASURES, Suppliers
 
 FILL = 0.9
+_COLUMNS = 24  # of a menu made from a normal
+_P90 = float(stats.norm.ppf(0.9))
 
 
 @dataclass(frozen=True)
@@ -149,3 +152,33 @@ def best(made: Problem) -> float:
         options={"mip_rel_gap": 1e-4},
     )
     return float(found.fun)
+
+
+def normal_menu(lines: pl.DataFrame) -> Menu:
+    """Menus of lines whose demand over the protection interval is taken as normal.
+
+    Cost of q units: holding · E[(stock + q − demand)⁺] + shortage · E[(demand − stock − q)⁺] (Snyder & Shen 2019,
+    section 4.3), the standard deviation from the distance of mean and 90 % quantile.
+
+    Args:
+        lines: `on_hand`, `on_order`, `demand_mean`, `demand_p90`, `quantity`, `unconstrained_quantity`,
+            `window_holding_cost` (per unit through a review), `shortage_cost`, `moq`, `multiple`, `maximum`.
+    """
+    number = {name: lines[name].cast(pl.Float64).to_numpy() for name in lines.columns if lines[name].dtype.is_numeric()}
+    step = np.maximum(number["multiple"], 0.0)
+    most = np.maximum(2 * np.maximum(number["unconstrained_quantity"], number["quantity"]), number["demand_mean"])
+    lowest = np.where(
+        step > 0, np.maximum(np.ceil(number["moq"] / np.where(step > 0, step, 1)), 1) * step, number["moq"]
+    )
+    stride = np.maximum(most - lowest, 0.0) / (_COLUMNS - 2)
+    stride = np.where(step > 0, np.maximum(np.ceil(stride / np.where(step > 0, step, 1)), 1) * step, stride)
+    above = lowest[:, None] + stride[:, None] * np.arange(_COLUMNS - 1)
+    highest = np.where(above <= number["maximum"][:, None], above, -np.inf).max(axis=1)
+    above = np.minimum(above, np.maximum(highest, 0.0)[:, None])
+    quantity = np.column_stack([np.zeros(lines.height), above])
+    stock = (number["on_hand"] + number["on_order"])[:, None] + quantity
+    spread = np.maximum((number["demand_p90"] - number["demand_mean"]) / _P90, 1e-9)[:, None]
+    z = (stock - number["demand_mean"][:, None]) / spread
+    short = spread * (stats.norm.pdf(z) - z * stats.norm.sf(z))
+    held = spread * z + short
+    return Menu(quantity, number["window_holding_cost"][:, None] * held + number["shortage_cost"][:, None] * short)

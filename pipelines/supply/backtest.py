@@ -23,9 +23,10 @@ from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
 from pipelines.supply.policies.erp import POLICIES
 from pipelines.supply.policies.known import Forecast, Known
+from pipelines.supply.policies.rules import OrderUpTo
 from pipelines.supply.ratios import effective_ratios
 from pipelines.supply.scenario import Scenario, Units
-from pipelines.supply.simulator import BaseStock, Order, Totals, simulate
+from pipelines.supply.simulator import Order, Totals, simulate
 
 _EXACT = 1e-9
 _CARE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)  # probabilities that nothing is missing
@@ -162,7 +163,7 @@ def judge(past: Past, walks: Mapping[str, Walk]) -> pl.DataFrame:
     """A row a policy, in their order: its measures, and what it costs more than the first, with standard errors."""
     scenario, first = past.scenario(), next(iter(walks.values()))
     level = best_static(scenario)
-    hindsight = float(cost(scenario, simulate(scenario, BaseStock(level)).totals).sum())
+    hindsight = float(cost(scenario, simulate(scenario, OrderUpTo(level)).totals).sum())
     rows = []
     for name, one in walks.items():
         extra = one.cost - first.cost

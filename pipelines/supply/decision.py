@@ -196,16 +196,6 @@ def _terms(lines: Lines, view: View) -> Terms:
     sold_in_time = rate * np.where(np.isinf(lines.shelf_life), 0.0, lines.now + lines.lead + lines.shelf_life)
     there = lines.on_hand + view.on_order
     keeps = np.isinf(lines.shelf_life)
-    breaks = None
-    if np.isfinite(lines.break_quantity).any():
-        breaks = PriceBreaks(
-            quantity=lines.break_quantity,
-            unit_cost=lines.break_cost,
-            base_cost=lines.unit_cost,
-            holding_cost=lines.holding_cost * lines.review,
-            net_need=view.demand_mean - there,
-            demand=view.in_window,
-        )
     return Terms(
         moq=lines.moq,
         multiple=lines.multiple,
@@ -213,7 +203,19 @@ def _terms(lines: Lines, view: View) -> Terms:
         cover=np.where(keeps, np.inf, np.maximum(sold_in_time - there, 0.0)),
         rounding=lines.rounding.astype(np.int64),
         room=np.maximum(lines.storage_maximum - there, 0.0),
-        breaks=breaks,
+        breaks=price_breaks(lines, view) if np.isfinite(lines.break_quantity).any() else None,
+    )
+
+
+def price_breaks(lines: Lines, view: View) -> PriceBreaks:
+    """The discounts of each line, and what buying more than the window needs costs; `lines` completed."""
+    return PriceBreaks(
+        quantity=lines.break_quantity,
+        unit_cost=lines.break_cost,
+        base_cost=lines.unit_cost,
+        holding_cost=lines.holding_cost * lines.review,
+        net_need=view.demand_mean - lines.on_hand - view.on_order,
+        demand=view.in_window,
     )
 
 

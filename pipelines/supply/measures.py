@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from pipelines.supply.policies.rules import OrderUpTo
 from pipelines.supply.scenario import Scenario, Units
-from pipelines.supply.simulator import BaseStock, Totals, simulate
+from pipelines.supply.simulator import Totals, simulate
 
 _LEVELS = 12  # tried at a time for each item
 _NARROWINGS = 4
@@ -95,7 +96,7 @@ def best_static(scenario: Scenario, *, whole: bool = True, threads: int = 1) -> 
         for part in np.linspace(0, 1, _LEVELS):
             level = low + (high - low) * part
             level = np.rint(level) if whole else level
-            spent = cost(scenario, simulate(scenario, BaseStock(level), threads=threads).totals)
+            spent = cost(scenario, simulate(scenario, OrderUpTo(level), threads=threads).totals)
             better = spent < least
             best, least = np.where(better, level, best), np.where(better, spent, least)
         step = (high - low) / (_LEVELS - 1)
@@ -108,7 +109,7 @@ def regret(scenario: Scenario, totals: Totals, *, threads: int = 1) -> Units:
 
     Negative where a policy that looks ahead beats every level that stays the same.
     """
-    static = simulate(scenario, BaseStock(best_static(scenario, threads=threads)), threads=threads).totals
+    static = simulate(scenario, OrderUpTo(best_static(scenario, threads=threads)), threads=threads).totals
     return np.asarray(cost(scenario, totals) - cost(scenario, static))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipelines.settings import Supply
 from pipelines.supply.constraints import Terms
-from pipelines.supply.decision import across, costs_of
+from pipelines.supply.decision import across, costs_of, price_breaks
 from pipelines.supply.line_arrays import Lines
 from pipelines.supply.outlook import Outlook
 from pipelines.supply.paths import Array
@@ -89,21 +89,5 @@ def quantities(terms: Terms, wish: Array, choices: int = _CHOICES) -> Array:
 
 def _cost(lines: Lines, view: View, supply: Supply, ordered: Array) -> Array:
     cost = costs_of(lines, supply).of(view.prospect, ordered) + lines.fixed_cost * (ordered > 0)
-    return np.asarray(cost + _kept(lines, view, ordered) - _saved(lines, ordered))
-
-
-def _kept(lines: Lines, view: View, ordered: Array) -> Array:
-    """Cost of holding what is left after the window until it sells, shape (n,).
-
-    With x units left and a demand of d a window, x − d are left after one more, x − 2d after two …: x (x − d) ÷ 2d.
-    """
-    left = np.maximum(lines.on_hand + view.on_order + ordered - view.demand_mean, 0.0)
-    rate = np.maximum(view.in_window, _EXACT)
-    return np.asarray(lines.holding_cost * lines.review * left * np.maximum(left - rate, 0.0) / (2 * rate))
-
-
-def _saved(lines: Lines, ordered: Array) -> Array:
-    """What a price break saves against the first price, shape (n,)."""
-    reached = (lines.break_quantity <= ordered[:, None] + _EXACT).sum(axis=1)
-    price = np.take_along_axis(np.column_stack([lines.unit_cost, lines.break_cost]), reached[:, None], axis=1)[:, 0]
-    return np.asarray((lines.unit_cost - price) * ordered)
+    breaks = price_breaks(lines, view)
+    return np.asarray(cost + breaks.carried(ordered) - breaks.saved(ordered))

@@ -46,27 +46,6 @@ class Divisible(Protocol):
 
 
 @dataclass(frozen=True)
-class BaseStock:
-    """Order up to a level.
-
-    Attributes:
-        level: Order-up-to level, units, shape (n,).
-    """
-
-    level: Units
-
-    def __call__(self, inventory: Units, pipeline: Units, period: int) -> Units:
-        """What is missing up to the level, counting what is on its way."""
-        wish = self.level - inventory
-        wish -= pipeline.sum(axis=1)
-        return np.maximum(wish, 0, out=wish)
-
-    def rows(self, chosen: slice) -> BaseStock:
-        """The policy of some of the items."""
-        return BaseStock(self.level[chosen])
-
-
-@dataclass(frozen=True)
 class History:
     """What happened, item by item and period by period, each of shape (n, T), units.
 
@@ -144,7 +123,7 @@ def simulate(scenario: Scenario, order: Order, *, record: bool = False, threads:
 
     Example:
         >>> steady = Scenario(np.full((1, 4), 2.0), np.array([1]), on_hand=4, holding_cost=1, shortage_cost=9)
-        >>> simulate(steady, BaseStock(np.array([6.0])), record=True).history.stock
+        >>> simulate(steady, OrderUpTo(np.array([6.0])), record=True).history.stock
         array([[2., 0., 2., 2.]])
     """
     if scenario.budget is None and isinstance(order, Divisible):

@@ -21,9 +21,10 @@ from scipy import stats
 from features.quantiles import demand_at
 from pipelines.supply.measures import compare, cost, measure
 from pipelines.supply.paths import draws
+from pipelines.supply.policies.rules import OrderUpTo
 from pipelines.supply.projected import ProjectedInventory
 from pipelines.supply.scenario import Scenario
-from pipelines.supply.simulator import BaseStock, simulate
+from pipelines.supply.simulator import simulate
 from pipelines.supply.tuning import Stationary, cheapest_odds, critical_ratio, effective_ratio, tune
 
 Row = tuple[str, str, str]
@@ -54,7 +55,7 @@ def bench_speed(threads: int, items: int = 100_000, periods: int = 104) -> Itera
             "",
         ),
     }
-    policy = BaseStock(np.full(items, 22, np.float32))
+    policy = OrderUpTo(np.full(items, 22, np.float32))
     for name, (given, bar) in worlds.items():
         scenario = Scenario(demand, on_hand=20.0, holding_cost=1.0, shortage_cost=9.0, **given)
         wall, processor = [], []
@@ -149,10 +150,10 @@ def intermittent(seed: int, items: int) -> tuple[Stationary, np.ndarray, Scenari
     return lines, shape, Scenario(demand, np.full(items, 2), np.rint(mean), 0.2, 1.0, receipts=receipts, warm_up=20)
 
 
-def order_up_to(lines: Stationary, shape: np.ndarray, ratio: float) -> BaseStock:
+def order_up_to(lines: Stationary, shape: np.ndarray, ratio: float) -> OrderUpTo:
     """The quantile of demand over lead time and review, exact."""
     level = stats.nbinom.ppf(ratio, 3 * shape, shape / (shape + lines.mean))
-    return BaseStock(level.astype(np.float32))
+    return OrderUpTo(level.astype(np.float32))
 
 
 def projected(lines: Stationary, ratio: np.ndarray) -> ProjectedInventory:

@@ -51,8 +51,10 @@ class OrderUpTo:
 
     def __call__(self, inventory: Units, pipeline: Units, period: int) -> Units:
         """Units to order now, shape (n,)."""
-        lacking: Units = np.maximum(self.level - _position(inventory, pipeline), 0)
-        return np.rint(lacking) if self.rounded else lacking
+        lacking: Units = self.level - inventory
+        lacking -= pipeline.sum(axis=1)
+        np.maximum(lacking, 0, out=lacking)
+        return np.rint(lacking, out=lacking) if self.rounded else lacking
 
     def rows(self, chosen: slice) -> OrderUpTo:
         """The rule of some of the items."""

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from pipelines.supply import exact
-from pipelines.supply.allocation import anchored, asked, normal_menu, together
+from pipelines.supply.allocation import anchored, asked, together
 from pipelines.supply.allotment import allot
 from pipelines.supply.basket import baskets
 from pipelines.supply.increments import increments
 from pipelines.supply.menu import Menu
 from pipelines.supply.suppliers import MEASURES, Suppliers, unruled
-from tests.made_baskets import best, problem
+from tests.made_baskets import best, normal_menu, problem
 
 
 def units(menu, column):

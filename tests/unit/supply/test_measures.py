@@ -9,15 +9,16 @@ from scipy import stats
 
 from pipelines.supply.frontier import figure, frontier, stock_at_fill_rate
 from pipelines.supply.measures import best_static, compare, cost, measure, regret
+from pipelines.supply.policies.rules import OrderUpTo
 from pipelines.supply.scenario import Scenario
-from pipelines.supply.simulator import BaseStock, simulate
+from pipelines.supply.simulator import simulate
 
 
 def newsvendor(level, demand, **given):
     """Backorders, no lead time: each period is a newsvendor's."""
     items = len(demand)
     scenario = Scenario(demand, np.zeros(items, int), np.full(items, float(level)), **given, lost=False)
-    return scenario, simulate(scenario, BaseStock(np.full(items, float(level)))).totals
+    return scenario, simulate(scenario, OrderUpTo(np.full(items, float(level)))).totals
 
 
 def test_measures_by_hand():
@@ -50,7 +51,7 @@ def test_base_stock_with_lead_time():
         demand, np.full(500, 4), np.full(500, 64.7668944), 0.18, 0.70, lost=False, receipts=np.full((500, 5), 50.0),
         warm_up=10,
     )  # fmt: skip
-    spent = cost(scenario, simulate(scenario, BaseStock(np.full(500, 264.7668944))).totals)
+    spent = cost(scenario, simulate(scenario, OrderUpTo(np.full(500, 264.7668944))).totals)
     assert abs(spent.mean() - 4.4667810) < 4 * spent.std() / np.sqrt(500)
 
 
@@ -70,7 +71,7 @@ def test_newsvendor_with_disruptions():
             np.full((items, periods), 2000.0), np.zeros(items, int), np.full(items, level), 0.25, 3.0, lost=False,
             arriving=up[:, 1:], warm_up=20,
         )  # fmt: skip
-        spent = cost(scenario, simulate(scenario, BaseStock(np.full(items, level))).totals)
+        spent = cost(scenario, simulate(scenario, OrderUpTo(np.full(items, level))).totals)
         exact = share @ (0.25 * np.maximum(level - missing, 0) + 3.0 * np.maximum(missing - level, 0))
         assert abs(spent.mean() - exact) < 4 * spent.std() / np.sqrt(items)
         if level == 8000.0:
@@ -85,11 +86,11 @@ def test_best_static_level_is_the_best_of_all():
         np.full(items, 10.0), 1.0, rng.uniform(1, 20, items), warm_up=8,
     )  # fmt: skip
     every = np.array(
-        [cost(scenario, simulate(scenario, BaseStock(np.full(items, float(s)))).totals) for s in range(200)]
+        [cost(scenario, simulate(scenario, OrderUpTo(np.full(items, float(s)))).totals) for s in range(200)]
     )
-    found = cost(scenario, simulate(scenario, BaseStock(best_static(scenario))).totals)
+    found = cost(scenario, simulate(scenario, OrderUpTo(best_static(scenario))).totals)
     np.testing.assert_allclose(found, every.min(axis=0))
-    worse = simulate(scenario, BaseStock(np.full(items, 25.0))).totals
+    worse = simulate(scenario, OrderUpTo(np.full(items, 25.0))).totals
     np.testing.assert_allclose(regret(scenario, worse), every[25] - every.min(axis=0))
 
 
@@ -108,7 +109,7 @@ def test_frontier_rises_with_stock_and_is_drawn():
     demand = rng.poisson(4, (200, 80)).astype(float)
     scenario = Scenario(demand, np.full(200, 2), np.full(200, 12.0), 1.0, 9.0, warm_up=10)
     settings = [8.0, 12.0, 16.0, 20.0]
-    points = frontier(scenario, {"order_up_to": lambda s: BaseStock(np.full(200, s))}, settings, days_a_period=7)
+    points = frontier(scenario, {"order_up_to": lambda s: OrderUpTo(np.full(200, s))}, settings, days_a_period=7)
     assert points["fill_rate"].is_sorted()
     assert points["average_stock"].is_sorted()
     between = stock_at_fill_rate(points, points["fill_rate"][1:3].mean())

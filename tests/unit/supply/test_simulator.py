@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.supply.policies.rules import OrderUpTo
 from pipelines.supply.scenario import Scenario
-from pipelines.supply.simulator import BaseStock, simulate
+from pipelines.supply.simulator import simulate
 
 PERIODS = 12
 
@@ -106,7 +107,7 @@ def scenarios(draw):
 @given(scenarios(), st.integers(0, 25))
 @settings(max_examples=300, deadline=None)
 def test_every_period_agrees_with_a_walk_lot_by_lot(scenario, level):
-    history = simulate(scenario, BaseStock(np.full(scenario.items, float(level))), record=True).history
+    history = simulate(scenario, OrderUpTo(np.full(scenario.items, float(level))), record=True).history
     for item in range(scenario.items):
         for name, expected in walk_one(scenario, item, level).items():
             assert getattr(history, name)[item].tolist() == expected, name
@@ -115,7 +116,7 @@ def test_every_period_agrees_with_a_walk_lot_by_lot(scenario, level):
 @given(scenarios(), st.integers(0, 25))
 @settings(max_examples=100, deadline=None)
 def test_no_unit_appears_or_vanishes(scenario, level):
-    outcome = simulate(scenario, BaseStock(np.full(scenario.items, float(level))), record=True)
+    outcome = simulate(scenario, OrderUpTo(np.full(scenario.items, float(level))), record=True)
     history = outcome.history
     opening = scenario.on_hand if scenario.opening_lots is None else scenario.opening_lots.sum(axis=1)
     sold = scenario.demand.sum(axis=1) - (history.unmet.sum(axis=1) if scenario.lost else history.backlog[:, -1])
@@ -127,7 +128,7 @@ def test_no_unit_appears_or_vanishes(scenario, level):
 @settings(max_examples=100, deadline=None)
 def test_totals_are_the_sums_of_the_periods_that_count(scenario, level, warm_up):
     scenario = replace(scenario, warm_up=warm_up)
-    outcome = simulate(scenario, BaseStock(np.full(scenario.items, float(level))), record=True)
+    outcome = simulate(scenario, OrderUpTo(np.full(scenario.items, float(level))), record=True)
     totals, history = outcome.totals, outcome.history
     for item in range(scenario.items):
         counted = {f.name: getattr(history, f.name)[item, warm_up:].tolist() for f in fields(history)}
@@ -154,7 +155,7 @@ def test_blocks_and_threads_change_nothing():
         shortage_cost=9.0,
         multiple=3.0,
     )
-    policy = BaseStock(rng.integers(2, 12, items).astype(np.float32))
+    policy = OrderUpTo(rng.integers(2, 12, items).astype(np.float32))
     whole = simulate(scenario, lambda *state: policy(*state), record=True)  # a plain function is not divided
     parts = simulate(scenario, policy, record=True, threads=2)
     for name in ("totals", "history"):
@@ -185,7 +186,7 @@ def test_a_budget_cuts_all_orders_alike():
         demand, np.zeros(3, int), np.zeros(3), 1.0, 9.0, unit_cost=np.array([1.0, 2.0, 5.0]), multiple=1.0,
         budget=np.array([15.0]),
     )  # fmt: skip
-    ordered = simulate(scenario, BaseStock(demand[:, 0]), record=True).history.ordered[:, 0]
+    ordered = simulate(scenario, OrderUpTo(demand[:, 0]), record=True).history.ordered[:, 0]
     assert ordered.tolist() == [3, 1, 2]  # 30 money wanted: half of each
 
 
