@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import dataframely as dy
 import polars as pl
 
-from features.columns import text
+from features.columns import MOST, text, time
 from features.notation import break_costs, break_quantities, minutes, numbers, weekdays
 
 Rounding = Literal["best", "up", "down", "nearest"]
@@ -353,3 +353,26 @@ def _packs_within(limit: str, *ruled: str) -> pl.Expr:
 
 def _whole(times: pl.Expr) -> pl.Expr:
     return (times - times.round()).abs() <= _EXACT
+
+
+class Decisions(dy.Schema):
+    """One change of one order line: what it became, who said so, why and when. Rows are added, never changed.
+
+    Each row carries everything that is known of its line by then, so the newest row of a line is its present.
+    """
+
+    order_line = text(primary_key=True)
+    step = dy.Int64(primary_key=True, min=1)
+    as_of = dy.Date(nullable=False)
+    supplier_id = text(nullable=False)
+    state = text(nullable=False)
+    quantity = dy.Float64(nullable=False, min=0, max=MOST, allow_inf=True)  # infinite is above MOST
+    unit_cost = dy.Float64(nullable=True, min=0)
+    receive_on = dy.Date(nullable=True)
+    who = text(nullable=False)
+    why = text(nullable=False)
+    at = time(nullable=False)
+    run = text(nullable=False)
+    export_id = text(nullable=True)
+    file = text(nullable=True)
+    order_id = text(nullable=True)

@@ -9,18 +9,37 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC as UTC_ZONE
-from datetime import datetime
 from typing import Any, Literal
 
 import dataframely as dy
 import polars as pl
 
-from features.columns import UTC
+from features.columns import EARLIEST, MOST, UTC
 from features.columns import text as _text
 from features.columns import time as _time
+from features.customer_tables import (
+    CampaignResults,
+    CustomerChanges,
+    CustomerReasons,
+    CustomerScores,
+    ListLeavers,
+    Lists,
+    ListSuppressions,
+    NextProducts,
+    SegmentMigration,
+    Segments,
+)
+from features.forecast_tables import (
+    ForecastChanges,
+    ForecastDrivers,
+    Forecasts,
+    ForecastTotals,
+    LeadTimeDemand,
+    PathRanks,
+)
 from features.supply_tables import (
     CountPlan,
+    Decisions,
     ItemClasses,
     OpenDemand,
     OpenSupply,
@@ -34,11 +53,6 @@ from features.supply_tables import (
     SupplyTerms,
 )
 
-# Beyond these a value is a slip of an export (no date given, a code in a column of numbers), never trade.
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC_ZONE)
-MOST = 1e9
-# What moves a forecast: the usual level of its series, and what is added to it or taken away.
-DRIVERS = ("level", "season", "trend", "promotion", "calendar", "stock_outs", "correction", "lifecycle", "override")
 Kind = Literal["event", "state", "snapshot", "derived"]
 
 
@@ -271,336 +285,6 @@ class Tombstones(dy.Schema):
     customer_digest = _text(primary_key=True)
     forgotten_at = _time(nullable=False)
     why = dy.String(nullable=True)
-
-
-class Forecasts(dy.Schema):
-    """Demand expected in one period; one more column a configured quantile (`p05` … `p95`).
-
-    `mean` and quantiles hold what planners said (`override_id`: the last that did), `mean_model` what the model did.
-    """
-
-    issued_on = dy.Date(primary_key=True)
-    period = dy.Date(primary_key=True)
-    horizon = dy.Int32(nullable=False, min=1)
-    mean = dy.Float64(nullable=False)
-    mean_model = dy.Float64(nullable=True)
-    override_id = dy.String(nullable=True)
-    p_zero = dy.Float64(nullable=True, min=0, max=1)
-    members = dy.String(nullable=False)
-    flags = dy.String(nullable=False)
-    model_version = _text(nullable=False)
-
-
-class ForecastDrivers(dy.Schema):
-    """Why a forecast is what it is: its mean as a sum of drivers, in units, and the strongest of them in words."""
-
-    issued_on = dy.Date(primary_key=True)
-    period = dy.Date(primary_key=True)
-    mean = dy.Float64(nullable=False)
-    level = dy.Float64(nullable=False)
-    season = dy.Float64(nullable=False)
-    trend = dy.Float64(nullable=False)
-    promotion = dy.Float64(nullable=False)
-    calendar = dy.Float64(nullable=False)
-    stock_outs = dy.Float64(nullable=False)
-    correction = dy.Float64(nullable=False)
-    lifecycle = dy.Float64(nullable=False)
-    override = dy.Float64(nullable=False)
-    words_en = _text(nullable=False)
-    words_zh = _text(nullable=False)
-    model_version = _text(nullable=False)
-
-    @dy.rule()
-    def drivers_add_up(cls) -> pl.Expr:
-        return (pl.sum_horizontal(DRIVERS) - pl.col("mean")).abs() <= 1e-6 * (
-            1 + pl.max_horizontal(pl.col(DRIVERS).abs())
-        )
-
-
-class LeadTimeDemand(dy.Schema):
-    """Demand summed over the next 1 … H periods: its own target, never a sum of quantiles."""
-
-    issued_on = dy.Date(primary_key=True)
-    periods = dy.Int32(primary_key=True, min=1)
-    mean = dy.Float64(nullable=False)
-    pool = dy.Int32(nullable=True, min=0)
-    model_version = _text(nullable=False)
-
-
-class ForecastTotals(dy.Schema):
-    """Means summed over the groups of a configured hierarchy (`demand.hierarchy`): coherent by construction."""
-
-    issued_on = dy.Date(primary_key=True)
-    level = _text(primary_key=True)
-    group = dy.String(primary_key=True)
-    period = dy.Date(primary_key=True)
-    horizon = dy.Int32(nullable=False, min=1)
-    series = dy.Int64(nullable=False, min=1)
-    mean = dy.Float64(nullable=False)
-    model_version = _text(nullable=False)
-
-
-class ForecastChanges(dy.Schema):
-    """How far the mean of a period moved since the issue before, and why: the three reasons add up to the move."""
-
-    issued_on = dy.Date(primary_key=True)
-    period = dy.Date(primary_key=True)
-    issued_before = dy.Date(nullable=False)
-    mean_before = dy.Float64(nullable=False)
-    mean = dy.Float64(nullable=False)
-    from_data = dy.Float64(nullable=False)
-    from_model = dy.Float64(nullable=True)
-    from_override = dy.Float64(nullable=False)
-    model_version = _text(nullable=False)
-
-
-class PathRanks(dy.Schema):
-    """Joint ranks of sample paths, drawn through the quantiles of each series of a pool (`lead_time_demand.pool`)."""
-
-    issued_on = dy.Date(primary_key=True)
-    pool = dy.Int32(primary_key=True, min=0)
-    path = dy.Int32(primary_key=True, min=0)
-    horizon = dy.Int32(primary_key=True, min=1)
-    rank = dy.Float64(nullable=False, min_exclusive=0, max_exclusive=1)
-
-
-class CustomerScores(dy.Schema):
-    """What is expected of one customer."""
-
-    as_of = dy.Date(primary_key=True)
-    customer_id = _text(primary_key=True)
-    status = _text(nullable=False)
-    churn_probability = dy.Float64(nullable=False, min=0, max=1)
-    churn_band = _text(nullable=False)
-    p_alive = dy.Float64(nullable=True, min=0, max=1)
-    expected_orders = dy.Float64(nullable=True, min=0)
-    value = dy.Float64(nullable=True)
-    value_low = dy.Float64(nullable=True)
-    value_high = dy.Float64(nullable=True)
-    segment = _text(nullable=False)
-    rfm_segment = _text(nullable=True)
-    previous_segment = _text(nullable=True)
-    next_order_on = dy.Date(nullable=True)
-    next_order_from = dy.Date(nullable=True)
-    next_order_to = dy.Date(nullable=True)
-    days_since_last_order = dy.Int64(nullable=True, min=0)
-    orders = dy.Int64(nullable=True, min=0)
-    spend = dy.Float64(nullable=True)
-    model_version = _text(nullable=False)
-
-    @dy.rule()
-    def figures_are_numbers(cls) -> pl.Expr:
-        figures = ("churn_probability", "p_alive", "expected_orders", "value", "value_low", "value_high")
-        return pl.all_horizontal(pl.col(name).is_null() | pl.col(name).is_finite() for name in figures)
-
-
-class CustomerReasons(dy.Schema):
-    """What a customer's probability of leaving goes with most: families of features, in figures and in words.
-
-    `impact` is in log-odds of leaving; `value` is the customer's own, `peer_median` that of active customers.
-    """
-
-    as_of = dy.Date(primary_key=True)
-    customer_id = _text(primary_key=True)
-    rank = dy.Int32(primary_key=True, min=1, max=3)
-    family = _text(nullable=False)
-    direction = _text(nullable=False)
-    impact = dy.Float64(nullable=False)
-    value = dy.Float64(nullable=True)
-    peer_median = dy.Float64(nullable=True)
-    actionable = dy.Bool(nullable=False)
-    text_en = _text(nullable=False)
-    text_zh = _text(nullable=False)
-    model_version = _text(nullable=False)
-
-    @dy.rule()
-    def direction_is_that_of_impact(cls) -> pl.Expr:
-        return pl.col("direction") == pl.when(pl.col("impact") > 0).then(pl.lit("higher")).otherwise(pl.lit("lower"))
-
-
-class NextProducts(dy.Schema):
-    """What a customer may buy next: products bought before (`again`) and others (`new`), each kind ranked apart.
-
-    `score` orders the products of one kind. `because_of` is the own product that says most for it, null where only what
-    is popular does; `popularity_rank` 1 is the most popular product of the day.
-    """
-
-    as_of = dy.Date(primary_key=True)
-    customer_id = _text(primary_key=True)
-    kind = _text(primary_key=True)
-    rank = dy.Int32(primary_key=True, min=1)
-    product_id = _text(nullable=False)
-    score = dy.Float64(nullable=False, min=0)
-    because_of = _text(nullable=True)
-    popularity_rank = dy.Int32(nullable=False, min=1)
-    model = _text(nullable=False)
-
-    @dy.rule()
-    def kind_is_again_or_new(cls) -> pl.Expr:
-        return pl.col("kind").is_in(["again", "new"])
-
-
-class Segments(dy.Schema):
-    """One segment of customers, in words and figures."""
-
-    as_of = dy.Date(primary_key=True)
-    segment = _text(primary_key=True)
-    scheme = _text(primary_key=True)
-    name = _text(nullable=False)
-    description = _text(nullable=False)
-    customers = dy.Int64(nullable=False, min=0)
-    share_of_customers = dy.Float64(nullable=False, min=0, max=1)
-    share_of_spend = dy.Float64(nullable=True)
-    mean_days_since_last_order = dy.Float64(nullable=True)
-    mean_orders = dy.Float64(nullable=True)
-    mean_spend = dy.Float64(nullable=True)
-    mean_churn_probability = dy.Float64(nullable=True)
-    mean_value = dy.Float64(nullable=True)
-    model_version = _text(nullable=False)
-
-
-class SegmentMigration(dy.Schema):
-    """How many customers, and what they are worth, were in one segment and are in another (or the same)."""
-
-    as_of = dy.Date(primary_key=True)
-    previous_as_of = dy.Date(nullable=False)
-    scheme = _text(primary_key=True)
-    from_segment = _text(primary_key=True)
-    to_segment = _text(primary_key=True)
-    customers = dy.Int64(nullable=False, min=1)
-    share_of_from_segment = dy.Float64(nullable=False, min=0, max=1)
-    value_before = dy.Float64(nullable=False)
-    value_now = dy.Float64(nullable=False)
-
-
-class CustomerChanges(dy.Schema):
-    """One customer who is not as they were in the scores before, and why."""
-
-    as_of = dy.Date(primary_key=True)
-    previous_as_of = dy.Date(nullable=False)
-    customer_id = _text(primary_key=True)
-    change = _text(nullable=False, check=lambda change: change.is_in(["entered", "left", "moved", "slipping"]))
-    from_segment = _text(nullable=True)
-    to_segment = _text(nullable=True)
-    churn_probability_before = dy.Float64(nullable=True, min=0, max=1)
-    churn_probability = dy.Float64(nullable=True, min=0, max=1)
-    value_before = dy.Float64(nullable=True)
-    value = dy.Float64(nullable=True)
-    why = _text(nullable=False)
-
-
-class Lists(dy.Schema):
-    """One customer on one list of a campaign: what to do, what it is expected to bring, and why it is allowed.
-
-    `state` is built, exported (handed over for contact), held_out (control group of an exported list) or suppressed
-    (found out at the export). Whoever is in the control group is never exported.
-    """
-
-    list_id = _text(primary_key=True)
-    customer_id = _text(primary_key=True)
-    campaign = _text(nullable=False)
-    as_of = dy.Date(nullable=False)
-    rank = dy.Int64(nullable=False, min=1)
-    action = _text(nullable=False)
-    channel = _text(nullable=False)
-    owner = dy.String(nullable=True)
-    churn_probability = dy.Float64(nullable=False, min=0, max=1)
-    churn_band = _text(nullable=False)
-    value = dy.Float64(nullable=False)
-    value_low = dy.Float64(nullable=True)
-    value_high = dy.Float64(nullable=True)
-    value_at_risk = dy.Float64(nullable=False, min=0)
-    response_rate = dy.Float64(nullable=False, min=0, max=1)
-    response_basis = _text(nullable=False)
-    cost = dy.Float64(nullable=False, min=0)
-    expected_profit = dy.Float64(nullable=False)
-    segment = _text(nullable=False)
-    previous_segment = _text(nullable=True)
-    next_order_on = dy.Date(nullable=True)
-    consent_basis = _text(nullable=False)
-    expires_on = dy.Date(nullable=False)
-    control_group = dy.Bool(nullable=False)
-    change = _text(nullable=False)
-    state = _text(nullable=False)
-    exported_on = dy.Date(nullable=True)
-    model_version = _text(nullable=False)
-
-    @dy.rule()
-    def nobody_of_the_control_group_is_exported(cls) -> pl.Expr:
-        return ~(pl.col("control_group") & (pl.col("state") == "exported"))
-
-
-class ListLeavers(dy.Schema):
-    """Who was on the campaign's list before this one and is not on this one, and why."""
-
-    list_id = _text(primary_key=True)
-    customer_id = _text(primary_key=True)
-    campaign = _text(nullable=False)
-    previous_list_id = _text(nullable=False)
-    reason = _text(nullable=False)
-
-
-class ListSuppressions(dy.Schema):
-    """How many of a campaign's audience are not on its list, or not in its export, by reason."""
-
-    list_id = _text(primary_key=True)
-    stage = _text(primary_key=True)
-    reason = _text(primary_key=True)
-    campaign = _text(nullable=False)
-    customers = dy.Int64(nullable=False, min=1)
-
-
-class CampaignResults(dy.Schema):
-    """What one exported list brought, measured against its control group; intervals are of 95 %.
-
-    Money is the shop's currency; revenue per head counts everyone of a group, buyers or not. An interval is null where
-    a group has fewer than two customers.
-    """
-
-    list_id = _text(primary_key=True)
-    campaign = _text(nullable=False)
-    as_of = dy.Date(nullable=False)
-    exported_on = dy.Date(nullable=False)
-    measured_to = dy.Date(nullable=False)
-    treated = dy.Int64(nullable=False, min=0)
-    control = dy.Int64(nullable=False, min=0)
-    posted_outcomes = dy.Int64(nullable=False, min=0)
-    mean_churn_probability = dy.Float64(nullable=True, min=0, max=1)
-    treated_response_rate = dy.Float64(nullable=True, min=0, max=1)
-    control_response_rate = dy.Float64(nullable=True, min=0, max=1)
-    lift = dy.Float64(nullable=True)
-    lift_low = dy.Float64(nullable=True)
-    lift_high = dy.Float64(nullable=True)
-    revenue_per_head_lift = dy.Float64(nullable=True)
-    revenue_per_head_lift_low = dy.Float64(nullable=True)
-    revenue_per_head_lift_high = dy.Float64(nullable=True)
-    cost = dy.Float64(nullable=False, min=0)
-    profit = dy.Float64(nullable=True)
-    profit_low = dy.Float64(nullable=True)
-    profit_high = dy.Float64(nullable=True)
-
-
-class Decisions(dy.Schema):
-    """One change of one order line: what it became, who said so, why and when. Rows are added, never changed.
-
-    Each row carries everything that is known of its line by then, so the newest row of a line is its present.
-    """
-
-    order_line = _text(primary_key=True)
-    step = dy.Int64(primary_key=True, min=1)
-    as_of = dy.Date(nullable=False)
-    supplier_id = _text(nullable=False)
-    state = _text(nullable=False)
-    quantity = dy.Float64(nullable=False, min=0, max=MOST, allow_inf=True)  # infinite is above MOST
-    unit_cost = dy.Float64(nullable=True, min=0)
-    receive_on = dy.Date(nullable=True)
-    who = _text(nullable=False)
-    why = _text(nullable=False)
-    at = _time(nullable=False)
-    run = _text(nullable=False)
-    export_id = _text(nullable=True)
-    file = _text(nullable=True)
-    order_id = _text(nullable=True)
 
 
 MEAN = "mean"

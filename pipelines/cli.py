@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from pipelines.options import HERE, Config, Day, Json, Out, Sample
+from pipelines.customers_cli import customers, offers, reasons, usability
+from pipelines.lists_cli import lists_app
+from pipelines.options import HERE, Config, Json, Out, Sample
 from pipelines.options import day as _date
 from pipelines.options import settings as _settings
 from pipelines.options import shop as _shop
 from pipelines.options import show as _print
 from pipelines.orders_cli import orders_app
+from pipelines.override_cli import override_app
+from pipelines.quarantine_cli import quarantine_app
+from pipelines.supply_cli import replenish, simulate, stock
 
 if TYPE_CHECKING:
     from pipelines.errors import PurveyError
@@ -34,9 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 keys_app = typer.Typer(help="Keys of the API.", no_args_is_help=True)
-quarantine_app = typer.Typer(help="Rows that broke a rule, kept as they came.", no_args_is_help=True)
-override_app = typer.Typer(help="What planners say of coming demand, on top of the model.", no_args_is_help=True)
-lists_app = typer.Typer(help="Whom to contact: lists of campaigns, and what they brought.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(lists_app, name="lists")
 app.add_typer(orders_app, name="orders")
@@ -79,13 +81,7 @@ def check(config: Config = HERE, sample: Sample = False, as_json: Json = False) 
     _print(jobs.check(_shop(config, sample, as_json).settings), as_json)
 
 
-@app.command()
-def usability(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """Say whether what was taken in can carry the models of customers: findings, and what to do about them."""
-    from pipelines.customers.usability import report
-
-    shop = _shop(config, sample, as_json)
-    _print(report(shop.settings, shop.lake), as_json)
+app.command()(usability)
 
 
 @app.command()
@@ -201,148 +197,22 @@ def backtest(
         _print(demand_jobs.backtest(shop.settings, shop.lake, origins=origins, out=out), as_json)
 
 
-@app.command()
-def customers(
-    out: Out, config: Config = HERE, sample: Sample = False, as_of: Day = None, as_json: Json = False
-) -> None:
-    """Judge every customer for the occasion: fits on what was known and writes one file, nothing else."""
-    from pipelines.customers import jobs
-
-    shop = _shop(config, sample, as_json)
-    _print(jobs.customers(shop.settings, shop.lake, as_of=_date(as_of), out=out), as_json)
+app.command()(customers)
 
 
-@app.command()
-def reasons(
-    customers: Annotated[list[str] | None, typer.Argument(metavar="CUSTOMER…", help="Whom; else --top.")] = None,
-    config: Config = HERE,
-    sample: Sample = False,
-    top: Annotated[int, typer.Option("--top", min=1, help="So many active customers, likeliest to leave.")] = 20,
-    as_of: Day = None,
-    as_json: Json = False,
-) -> None:
-    """Say what the champion's probability of leaving goes with, customer by customer."""
-    from pipelines.customers import jobs
-    from pipelines.printing import print_reasons
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = jobs.explain(shop.settings, shop.lake, shop.tracker, customers or (), top=top, as_of=_date(as_of))
-    _print(summary, as_json) if as_json else print_reasons(summary)
+app.command()(reasons)
 
 
-@app.command()
-def offers(
-    customers: Annotated[list[str] | None, typer.Argument(metavar="CUSTOMER…", help="Whom; else --top.")] = None,
-    config: Config = HERE,
-    sample: Sample = False,
-    top: Annotated[int, typer.Option("--top", min=1, help="So many of those worth most.")] = 20,
-    everyone: Annotated[bool, typer.Option("--all", help="Everyone who has ordered.")] = False,
-    products: Annotated[int, typer.Option("--products", min=1, help="So many of each kind a customer.")] = 5,
-    as_of: Day = None,
-    as_json: Json = False,
-) -> None:
-    """Say what customers may buy next: products bought before, and new ones like them."""
-    from pipelines.customers import offer_jobs
-    from pipelines.printing import print_offers
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = offer_jobs.offer(
-            shop.settings,
-            shop.lake,
-            customers or (),
-            top=None if everyone else top,
-            products=products,
-            as_of=_date(as_of),
-        )
-    _print(summary, as_json) if as_json else print_offers(summary)
+app.command()(offers)
 
 
-@app.command()
-def replenish(
-    config: Config = HERE,
-    sample: Sample = False,
-    as_of: Day = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write this file and nothing else.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Propose orders from the forecasts, the stock and the supply terms.
-
-    With --as-of and --out a model is fitted for the occasion where the lake holds no forecasts for that very period.
-    """
-    from pipelines import rounds
-    from pipelines.supply import jobs
-    from pipelines.workflow import locked
-
-    shop, day = _shop(config, sample, as_json), _date(as_of)
-    if out is not None and day is not None:
-        summary = rounds.play(shop.settings, shop.lake, as_of=day, out=out)
-    elif out is not None:
-        summary = jobs.replenish(shop.settings, shop.lake, out=out)
-    else:
-        with locked(shop.settings):
-            shop.lake.migrate()
-            summary = jobs.replenish(shop.settings, shop.lake, as_of=_date(as_of))
-    _print(summary, as_json)
+app.command()(replenish)
 
 
-@app.command()
-def stock(
-    config: Config = HERE,
-    sample: Sample = False,
-    as_of: Day = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the tables to this folder and nothing else.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Say what there is too much of, what will run out, which orders to change and what to count."""
-    from pipelines.stock import review_stock
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    if out is not None:
-        summary = review_stock(shop.settings, shop.lake, as_of=_date(as_of), out=out)
-    else:
-        with locked(shop.settings):
-            shop.lake.migrate()
-            summary = review_stock(shop.settings, shop.lake, as_of=_date(as_of))
-    _print(summary, as_json)
+app.command()(stock)
 
 
-@app.command()
-def simulate(
-    policy: Annotated[
-        list[str] | None,
-        typer.Option("--policy", help="Which, the first is what others are compared with; all by default."),
-    ] = None,
-    config: Config = HERE,
-    sample: Sample = False,
-    origins: Annotated[int, typer.Option("--origins", min=2, help="How many past periods to order in.")] = 26,
-    refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Periods that a model is kept.")] = 13,
-    out: Annotated[Path | None, typer.Option("--out", help="Parquet file: every policy and series.")] = None,
-    figure: Annotated[Path | None, typer.Option("--figure", help="Picture of service against stock (.svg).")] = None,
-    as_json: Json = False,
-) -> None:
-    """Replay ordering policies on the shop's past and say what each would have cost."""
-    from pipelines import replay
-
-    shop = _shop(config, sample, as_json)
-    _print(
-        replay.simulate(
-            shop.settings,
-            shop.lake,
-            policies=policy or (),
-            periods=origins,
-            refit_every=refit_every,
-            out=out,
-            figure=figure,
-        ),
-        as_json,
-    )
+app.command()(simulate)
 
 
 @app.command()
@@ -482,170 +352,7 @@ def export(
     _print(write(_settings(config, sample), what, out), as_json)
 
 
-# -- quarantine ----------------------------------------------------------------------------------------------------
-
-
-@quarantine_app.command("list")
-def quarantine_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """Count quarantined rows by batch and rule."""
-    from pipelines.ingest import jobs
-
-    shop = _shop(config, sample, as_json)
-    _print(jobs.quarantine_list(shop.settings, shop.lake), as_json)
-
-
-@quarantine_app.command("show")
-def quarantine_show(
-    batch: Annotated[str, typer.Argument(help="A batch, as `quarantine list` names it.")],
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Show the rows of a batch with the rules they broke."""
-    from pipelines.ingest import jobs
-
-    shop = _shop(config, sample, as_json)
-    _print(jobs.quarantine_show(shop.settings, shop.lake, batch), as_json)
-
-
-@quarantine_app.command("replay")
-def quarantine_replay(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """Try quarantined rows again, after the configuration or the rules were mended."""
-    from pipelines.ingest import jobs
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = jobs.quarantine_replay(shop.settings, shop.lake)
-    _print(summary, as_json)
-
-
-# -- campaigns -----------------------------------------------------------------------------------------------------
-
-
-@lists_app.command("build")
-def lists_build(
-    config: Config = HERE,
-    sample: Sample = False,
-    as_of: Day = None,
-    campaign: Annotated[str | None, typer.Option("--campaign", help="Only this one.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Choose whom each campaign should contact, under its budget and with a control group held out."""
-    from pipelines.customers import campaign_jobs
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = campaign_jobs.build(shop.settings, shop.lake, shop.tracker, as_of=_date(as_of), campaign=campaign)
-    _print(summary, as_json)
-
-
-@lists_app.command("export")
-def lists_export(
-    out: Annotated[Path, typer.Option("--out", help="A .csv, .parquet or .json file.")],
-    list_id: Annotated[str | None, typer.Argument(metavar="[LIST]", help="A list, as `lists build` names it.")] = None,
-    campaign: Annotated[str | None, typer.Option("--campaign", help="The newest list of this campaign.")] = None,
-    day: Annotated[
-        datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="Day of contact; that of the newest scores.")
-    ] = None,
-    bom: Annotated[bool, typer.Option("--bom", help="Mark a CSV as UTF-8, for Excel.")] = False,
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Hand a list over: consent is judged again, who may not be contacted and the control group stay behind."""
-    from pipelines.customers import campaign_jobs
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = campaign_jobs.export(
-            shop.settings, shop.lake, list_id=list_id, campaign=campaign, out=out, day=_date(day), bom=bom
-        )
-    _print(summary, as_json)
-
-
-@lists_app.command("results")
-def lists_results(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """Show what exported lists brought, against their control groups."""
-    from pipelines.customers import campaign_jobs
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = campaign_jobs.results(shop.settings, shop.lake)
-    _print(summary, as_json)
-
-
 # -- planners ------------------------------------------------------------------------------------------------------
-
-
-@override_app.command("add")
-def override_add(
-    from_period: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first period.")],
-    to_period: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last period.")],
-    who: Annotated[str, typer.Option("--who", help="Who says it.")],
-    why: Annotated[str, typer.Option("--why", help="The reason, in words.")],
-    series: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Which series; a key left out means every value.")
-    ] = None,
-    set_to: Annotated[float | None, typer.Option("--set", help="Their total in each period, units.")] = None,
-    add: Annotated[float | None, typer.Option("--add", help="Units more in each period; below 0, fewer.")] = None,
-    multiply: Annotated[float | None, typer.Option("--multiply", help="A factor, e.g. 1.3.")] = None,
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Say what the model cannot know. It is applied on top of the forecast, and judged when the actuals are there."""
-    from pipelines.demand import planning
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = planning.override_add(
-            shop.settings,
-            shop.lake,
-            series=series or [],
-            from_period=from_period.date(),
-            to_period=to_period.date(),
-            said={"set": set_to, "add": add, "multiply": multiply},
-            who=who,
-            why=why,
-        )
-    _print(summary, as_json)
-
-
-@override_app.command("list")
-def override_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """Show everything that was said, newest first."""
-    from pipelines.demand import planning
-
-    shop = _shop(config, sample, as_json)
-    _print(planning.override_list(shop.settings, shop.lake), as_json)
-
-
-@override_app.command("withdraw")
-def override_withdraw(
-    override_id: Annotated[str, typer.Argument(help="An override, as `override list` names it.")],
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Take an override back: it counts no more from now on, and stays on record."""
-    from pipelines.demand import planning
-    from pipelines.workflow import locked
-
-    shop = _shop(config, sample, as_json)
-    with locked(shop.settings):
-        shop.lake.migrate()
-        summary = planning.override_withdraw(shop.settings, shop.lake, override_id)
-    _print(summary, as_json)
 
 
 @app.command()

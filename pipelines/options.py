@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +40,17 @@ def shop(config: Path, sample: bool, as_json: bool) -> Shop:
     if as_json:
         be_quiet()
     return Shop(settings(config, sample))
+
+
+@contextmanager
+def writing(config: Path, sample: bool, as_json: bool) -> Iterator[Shop]:
+    """The shop a command writes to: no second writer meanwhile, tables in today's layout."""
+    from pipelines.workflow import locked
+
+    opened = shop(config, sample, as_json)
+    with locked(opened.settings):
+        opened.lake.migrate()
+        yield opened
 
 
 def show(summary: Summary, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import HERE, Config, Json, Sample, shop, show
+from pipelines.options import HERE, Config, Json, Sample, shop, show, writing
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -28,6 +28,27 @@ Who = Annotated[str, typer.Option("--who", envvar="USER", help="Who says so.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, in words.")]
 OrderId = Annotated[str | None, typer.Option("--order-id", help="Its number where it was ordered.")]
 On = Annotated[datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], help="The day; now unless said.")]
+
+
+def _settling(name: str, state: str, said: str, why: str = "") -> None:
+    """Add a command that takes lines to a state, with nothing more to say than who and why."""
+
+    def settle(
+        lines: Lines = None,
+        series: Series = None,
+        supplier: Supplier = None,
+        from_file: FromFile = None,
+        everything: All = False,
+        who: Who = "",
+        why: Why = why,
+        config: Config = HERE,
+        sample: Sample = False,
+        as_json: Json = False,
+    ) -> None:
+        chosen = _choice(lines, series, supplier, from_file, everything)
+        _decide(config, sample, as_json, chosen, state, who=who, why=why)
+
+    orders_app.command(name, help=said)(settle)
 
 
 @orders_app.command("list")
@@ -55,22 +76,12 @@ def orders_list(
     show(summary, as_json)
 
 
-@orders_app.command()
-def approve(
-    lines: Lines = None,
-    series: Series = None,
-    supplier: Supplier = None,
-    from_file: FromFile = None,
-    everything: All = False,
-    who: Who = "",
-    why: Why = "as proposed",
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Say that lines shall be ordered; one that is held by rule has to be named."""
-    chosen = _choice(lines, series, supplier, from_file, everything)
-    _decide(config, sample, as_json, chosen, "approved", who=who, why=why)
+_settling(
+    "approve",
+    "approved",
+    "Say that lines shall be ordered; one that is held by rule has to be named.",
+    why="as proposed",
+)
 
 
 @orders_app.command()
@@ -91,40 +102,16 @@ def edit(
     _decide(config, sample, as_json, chosen, "edited", who=who, why=why, quantity=quantity)
 
 
-@orders_app.command()
-def reject(
-    lines: Lines = None,
-    series: Series = None,
-    supplier: Supplier = None,
-    from_file: FromFile = None,
-    everything: All = False,
-    who: Who = "",
-    why: Why = "",
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Say that lines shall not be ordered; what is still needed, the next run proposes anew."""
-    chosen = _choice(lines, series, supplier, from_file, everything)
-    _decide(config, sample, as_json, chosen, "rejected", who=who, why=why)
+_settling(
+    "reject", "rejected", "Say that lines shall not be ordered; what is still needed, the next run proposes anew."
+)
 
 
-@orders_app.command()
-def hold(
-    lines: Lines = None,
-    series: Series = None,
-    supplier: Supplier = None,
-    from_file: FromFile = None,
-    everything: All = False,
-    who: Who = "",
-    why: Why = "",
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Keep lines back; they count as on order until somebody decides, so that nothing is proposed beside them."""
-    chosen = _choice(lines, series, supplier, from_file, everything)
-    _decide(config, sample, as_json, chosen, "held", who=who, why=why)
+_settling(
+    "hold",
+    "held",
+    "Keep lines back; they count as on order until somebody decides, so that nothing is proposed beside them.",
+)
 
 
 @orders_app.command()
@@ -145,12 +132,9 @@ def export(
 ) -> None:
     """Write what is approved, one file a supplier; what an earlier export left unfinished is finished."""
     from pipelines.supply import order_jobs
-    from pipelines.workflow import locked
 
-    at = shop(config, sample, as_json)
     choice = _choice(lines, series, supplier, from_file, True)
-    with locked(at.settings):
-        at.lake.migrate()
+    with writing(config, sample, as_json) as at:
         summary = order_jobs.export(at.settings, at.lake, out=out, form=form, choice=choice, who=who, why=why)
     show(summary, as_json)
 
@@ -197,22 +181,9 @@ def receive(
     _decide(config, sample, as_json, chosen, "received", on=on, who=who, why=why, quantity=quantity)
 
 
-@orders_app.command()
-def cancel(
-    lines: Lines = None,
-    series: Series = None,
-    supplier: Supplier = None,
-    from_file: FromFile = None,
-    everything: All = False,
-    who: Who = "",
-    why: Why = "",
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Say that an exported order will not come; what is still needed, the next run proposes anew."""
-    chosen = _choice(lines, series, supplier, from_file, everything)
-    _decide(config, sample, as_json, chosen, "cancelled", who=who, why=why)
+_settling(
+    "cancel", "cancelled", "Say that an exported order will not come; what is still needed, the next run proposes anew."
+)
 
 
 @orders_app.command()
@@ -251,11 +222,8 @@ def _decide(
     **said: Any,
 ) -> None:
     from pipelines.supply import order_jobs
-    from pipelines.workflow import locked
 
-    at = shop(config, sample, as_json)
-    with locked(at.settings):
-        at.lake.migrate()
+    with writing(config, sample, as_json) as at:
         moment = _moment(at.settings, on)
         summary = order_jobs.decide(at.settings, at.lake, choice, to, who=who, why=why, at=moment, **said)
     show(summary, as_json)

@@ -117,7 +117,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], when_empty: str, *, title: str
 
 def print_drivers(summary: Summary, keys: Sequence[str]) -> None:
     """What moves the forecast of one series: over all periods as bars, and period by period in words."""
-    from features.tables import DRIVERS
+    from features.forecast_tables import DRIVERS
 
     frame = summary.tables["drivers"]
     console = _console()

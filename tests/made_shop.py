@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.tables import DRIVERS, TABLES, quantile_column
+from features.forecast_tables import DRIVERS
+from features.tables import TABLES, quantile_column
 from pipelines.release import Release, activate, freeze
 from pipelines.settings import Settings
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from features.tables import DRIVERS
+from features.forecast_tables import DRIVERS
 from features.windows import Float64Array
 from pipelines.demand.boosting import Boosting
 

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from features.calendar import Grid
-from features.tables import MOST, TABLES
+from features.columns import MOST
+from features.tables import TABLES
 from pipelines.demand.inputs import grid_of, planned
 from pipelines.demand.overrides import covers
 from pipelines.demand.vintages import largest

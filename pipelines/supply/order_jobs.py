@@ -7,7 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from features.tables import MOST, TABLES
+from features.columns import MOST
+from features.tables import TABLES
 from pipelines.errors import DecisionError
 from pipelines.files import write_frame
 from pipelines.lake import Lake

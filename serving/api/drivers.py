@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from features.tables import DRIVERS
+from features.forecast_tables import DRIVERS
 from serving.answers import Page, found, listed
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs

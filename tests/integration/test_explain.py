@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from features.tables import DRIVERS
+from features.forecast_tables import DRIVERS
 from pipelines.release import current
 from pipelines.settings import load_settings
 from tests.conftest import purvey

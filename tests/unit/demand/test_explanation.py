@@ -19,7 +19,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from features.demand import Vocabulary, features_of, rows_at
-from features.tables import DRIVERS, TABLES
+from features.forecast_tables import DRIVERS
+from features.tables import TABLES
 from pipelines.demand import jobs
 from pipelines.demand.boosting import Boosting
 from pipelines.demand.explanation import GROUPS, MODELLED, contributions, drivers, group_of, in_words, settled

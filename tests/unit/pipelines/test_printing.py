@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from features.tables import DRIVERS
+from features.forecast_tables import DRIVERS
 from pipelines.printing import print_drivers
 from pipelines.summary import Summary
 
