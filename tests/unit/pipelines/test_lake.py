@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features import tables
+from features.forecast_tables import DRIVERS
 from pipelines import migrations
 from pipelines.errors import LakeError, SchemaVersionError
 from pipelines.lake import Lake, frame_digest
@@ -116,7 +117,7 @@ def test_a_newer_layout_is_refused(lake):
 
 def test_drivers_of_older_issues_still_add_up_after_their_migration():
     (step,) = migrations.MIGRATIONS["forecast_drivers"]
-    parts = {name: [1.0] for name in tables.DRIVERS[:-2]}
+    parts = {name: [1.0] for name in DRIVERS[:-2]}
     day, words = [date(2024, 1, 1)], {"words_en": "w", "words_zh": "w", "model_version": "1"}
     old = pl.DataFrame({"issued_on": day, "period": day, "mean": [float(len(parts))]} | parts).with_columns(
         pl.lit(text).alias(name) for name, text in words.items()

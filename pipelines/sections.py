@@ -1,0 +1,206 @@
+"""Parts of a configuration: sources, intake, demand, monitoring, serving, tracking; and what all parts share."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+InputTable = Literal[
+    "order_lines",
+    "demand",
+    "series",
+    "products",
+    "locations",
+    "customers",
+    "contracts",
+    "covariates",
+    "stock",
+    "stock_lots",
+    "open_supply",
+    "open_demand",
+    "supply_terms",
+    "stock_counts",
+    "suppliers",
+    "feedback",
+    "campaign_outcomes",
+    "overrides",
+]
+Member = Literal[
+    "ses", "damped_trend", "tsb", "adida", "imapa", "moving_average", "seasonal_naive",
+    "recursive", "AutoARIMA", "AutoCES", "AutoETS", "DynamicOptimizedTheta", "MSTL", "OptimizedTheta",
+]  # fmt: skip
+Channel = Literal["email", "phone", "sms", "post", "app"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+DEFAULT_QUANTILES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+class Section(BaseModel):
+    """Strict base of every part of the configuration: what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """Where one input table comes from."""
+
+    table: InputTable
+    format: Literal["csv", "parquet", "sql"] = "parquet"
+    path: str | list[str] | None = None
+    query: str | None = None
+    connection: str | None = Field(
+        default=None, description="name of the environment variable that holds the database URL"
+    )
+    adapter: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict, description="canonical name: name in the source")
+    known_ahead: list[str] = Field(default_factory=list)
+    observed: list[str] = Field(default_factory=list)
+    encoding: str = "utf-8"
+    separator: str = ","
+
+    @model_validator(mode="after")
+    def _origin(self) -> Source:
+        if self.format == "sql":
+            if not self.query or not self.connection:
+                raise ValueError("a sql source needs `query` and `connection` (the name of an environment variable)")
+        elif not self.path:
+            raise ValueError(f"a {self.format} source needs `path`: a file, a glob or a list of them")
+        if self.table == "covariates" and set(self.known_ahead) & set(self.observed):
+            raise ValueError("a covariate is either known_ahead or observed, not both")
+        return self
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths as written, always a list."""
+        return [self.path] if isinstance(self.path, str) else list(self.path or [])
+
+
+class Ingest(Section):
+    """How strict the door is."""
+
+    max_bad_share: Share = 0.05
+
+
+class Boosting(Section):
+    """How the trees of demand are grown; `purvey tune demand` looks for better values than these."""
+
+    learning_rate: float = Field(default=0.08, gt=0, le=1)
+    leaves: int = Field(default=31, ge=2, le=1024)
+    min_leaf: int = Field(default=60, ge=1, description="rows a leaf; less where there are few rows at all")
+    bins: int = Field(default=63, ge=7, le=255)
+    row_share: float = Field(default=0.7, gt=0, le=1, description="of the rows, drawn anew for each tree")
+    feature_share: float = Field(default=0.6, gt=0, le=1, description="of the features, drawn anew for each tree")
+
+
+class Demand(Section):
+    """What is forecast, and how far."""
+
+    enabled: bool = True
+    series: list[str] = ["product_id"]
+    frequency: Literal["day", "week", "month"] = "week"
+    period_label: Literal["start", "end"] = "start"
+    horizon: int = Field(default=8, ge=1, le=366)
+    quantiles: list[Probability] = list(DEFAULT_QUANTILES)
+    holidays: str | None = Field(default=None, description="country code, e.g. GB")
+    hierarchy: list[list[str]] = Field(default=[], description="levels at which totals are aligned and judged")
+    optimise_for: Literal["wape", "rmsse", "mase", "money"] = "wape"
+    members: list[Member] = Field(default=[], description="more local models in the blend of the mean")
+    backtest_origins: int = Field(default=3, ge=1, le=60)
+    trees: int = Field(default=120, ge=1)
+    training_rows: int = Field(default=150_000, ge=1_000)
+    obsolete_after_periods: int | None = Field(default=None, ge=1)
+    explained_series: int = Field(default=500, ge=1)
+    winsorise: Probability | None = None
+    boosting: Boosting = Boosting()
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, quantiles: list[float]) -> list[float]:
+        if not quantiles:
+            raise ValueError("at least one quantile")
+        if any(round(q, 3) != q for q in quantiles):
+            raise ValueError("quantiles have at most three decimals")
+        return sorted({*quantiles, 0.5})  # the median is what absolute errors are judged by
+
+    @field_validator("hierarchy")
+    @classmethod
+    def _levels(cls, hierarchy: list[list[str]]) -> list[list[str]]:
+        if any(not level or len(set(level)) != len(level) for level in hierarchy):
+            raise ValueError("name one or more different columns a level; the whole shop is always a level")
+        if len({tuple(sorted(level)) for level in hierarchy}) != len(hierarchy):
+            raise ValueError("name each level once")
+        return hierarchy
+
+    @field_validator("series")
+    @classmethod
+    def _some_key(cls, series: list[str]) -> list[str]:
+        if not series or len(set(series)) != len(series):
+            raise ValueError("name one or more different key columns")
+        return series
+
+
+class Monitoring(Section):
+    """What is watched, and when it is said aloud."""
+
+    drift_method: Literal["psi", "jensenshannon", "wasserstein"] = "psi"
+    drift_threshold: float = Field(default=0.2, gt=0)
+    drift_share: Share = Field(default=0.5, description="share of drifting columns that makes the data set drift")
+    reference_days: int = Field(default=365, ge=1)
+    current_days: int = Field(default=28, ge=1)
+    sample_rows: int = Field(default=20_000, ge=100)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+        (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Serving(Section):
+    """The API.
+
+    Attributes:
+        public_url: Where people and programs reach the API through a TLS proxy, `https://` and a host. A proxy on this
+            machine makes strangers look like visitors from here; once this is set nobody counts as local, the cookie
+            travels over TLS only, forms are taken from this address alone, and there is no demo key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    stale_after_days: float = Field(default=8, gt=0)
+    keep_releases: int = Field(default=5, ge=2)
+    state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
+    public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")
+
+    @field_validator("public_url")
+    @classmethod
+    def _as_browsers_say_it(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        found = re.fullmatch(r"https://([^\s/?#@]+)/?", url.lower())
+        if not found:
+            raise ValueError("should be https:// and a host, without a path, e.g. https://purvey.example.com")
+        return f"https://{found[1].removesuffix(':443')}"
+
+    @property
+    def on_this_machine_only(self) -> bool:
+        """Whether nobody else can reach the server: it listens on loopback, and no proxy brings strangers in."""
+        return self.public_url is None and is_loopback(self.host)
+
+
+class Tracking(Section):
+    """MLflow. By default SQLite (WAL) in the shop's folder."""
+
+    uri: str | None = None
+    experiment: str | None = None
