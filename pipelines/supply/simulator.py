@@ -122,6 +122,7 @@ def simulate(scenario: Scenario, order: Order, *, record: bool = False, threads:
         threads: Blocks walked at once; the outcome does not depend on it.
 
     Example:
+        >>> from pipelines.supply.policies.rules import OrderUpTo
         >>> steady = Scenario(np.full((1, 4), 2.0), np.array([1]), on_hand=4, holding_cost=1, shortage_cost=9)
         >>> simulate(steady, OrderUpTo(np.array([6.0])), record=True).history.stock
         array([[2., 0., 2., 2.]])
