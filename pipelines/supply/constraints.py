@@ -115,7 +115,7 @@ class Terms:
     def within(self, limit: Array) -> Array:
         """The largest quantity that can be ordered without exceeding a limit; 0 where even the smallest would."""
         most = self.to_multiple(limit, np.floor)
-        return np.where(most + _EXACT >= self.lowest(), most, 0.0)
+        return np.where((most > _EXACT) & (most + _EXACT >= self.lowest()), most, 0.0)
 
     def to_multiple(self, quantity: Array, to: Callable[[Array], Array]) -> Array:
         """A quantity on the grid of multiples; `to` is np.floor or np.ceil."""

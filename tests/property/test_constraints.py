@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.supply.constraints import BEST, DOWN, NEAREST, STEPS, UP, PriceBreaks, Terms, constrain
@@ -55,7 +55,13 @@ def built(one):
     return terms, cost if one["by_cost"] else None
 
 
+# A limit of next to nothing leaves nothing to order, not an order of next to nothing.
+A_SPECK = {"moq": 0.0, "multiple": 0.0, "maximum": np.inf, "days_to_order": 0.0, "cover": np.inf, "rounding": BEST}
+A_SPECK |= {"wish": 1.0, "room": 1e-131, "breaks": [], "holding": 1.0, "shortage": 1.0, "demand": 0.0, "by_cost": False}
+
+
 @given(cases())
+@example(A_SPECK)
 @settings(max_examples=400, deadline=None)
 def test_no_term_is_ever_broken_and_a_constrained_quantity_stays(one):
     terms, cost = built(one)
