@@ -24,7 +24,7 @@ pipeline: $(READY)  ## Run the sample shop end to end, without serving
 	@$(BIN)/purvey run --config $(CONFIG)
 
 test: $(READY)  ## Run the tests
-	@$(BIN)/pytest -q -n 2 --dist loadgroup
+	@$(BIN)/pytest -q -n 2 --dist worksteal
 
 lint: $(READY)  ## Check format, style, types and import borders
 	@$(BIN)/ruff format --check .

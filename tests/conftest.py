@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,19 +64,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sample_run(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> SampleRun:
     """The sample shop, ingested, trained, scored, monitored and released. Read only."""
-    folder = Path(KEPT_RUN) if KEPT_RUN else tmp_path_factory.mktemp("sample")
-    done = purvey("run", "--sample", cwd=folder, PYTHONPATH=str(wheel))
+
+    def run(folder: Path) -> str:
+        return purvey("run", "--sample", cwd=folder, PYTHONPATH=str(wheel)).stdout
+
+    if KEPT_RUN:
+        folder = Path(KEPT_RUN)
+        printed = run(folder)
+    else:
+        folder, printed = made_once(tmp_path_factory, "sample_run", run)
     home = folder / "data" / "online_retail"
     settings = load_settings(sample_config(), data_dir=str(home))
-    return SampleRun(settings, Lake(settings.lake_url), home, done.stdout)
+    return SampleRun(settings, Lake(settings.lake_url), home, printed)
 
 
 @pytest.fixture(scope="session")
 def finished_tea(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small made shop after one whole `purvey run`. Read only: work on a copy."""
-    folder = tmp_path_factory.mktemp("finished")
-    purvey("run", "--config", tea_shop(folder))
-    return folder
+
+    def run(folder: Path) -> str:
+        return purvey("run", "--config", tea_shop(folder)).stdout
+
+    return made_once(tmp_path_factory, "finished_tea", run)[0]
 
 
 @pytest.fixture
@@ -83,9 +94,31 @@ def tea(finished_tea: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished_tea, tmp_path / "tea", symlinks=True)
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], str]) -> tuple[Path, str]:
+    """A folder made by one worker and read by all; whoever comes meanwhile waits. Returns it and what was printed.
+
+    xdist 3.8 cannot group tests under pytest 9.2 (its `loadgroup` marks go unseen), so a lock does it (2026-11).
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, printed = root / name, root / f"{name}.txt"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            folder.mkdir()
+            printed.write_text(make(folder))
+    return folder, printed.read_text()
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on one whole run share one worker, so that it is run once."""
-    for item in items:
-        for run in ("sample_run", "finished_tea"):
-            if run in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(run))
+    """Whoever makes the shared runs goes first, whoever only reads them last, so that nobody waits for them."""
+    made: set[str] = set()
+
+    def turn(item: pytest.Item) -> int:
+        needs = {"sample_run", "finished_tea"} & set(getattr(item, "fixturenames", ()))
+        first = needs - made
+        made.update(needs)
+        return 0 if first else 2 if needs else 1
+
+    items.sort(key=turn)
