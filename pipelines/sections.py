@@ -181,6 +181,7 @@ class Serving(Section):
     stale_after_days: float = Field(default=8, gt=0)
     keep_releases: int = Field(default=5, ge=2)
     state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
+    database: str | None = Field(default=None, description="PostgreSQL in place of SQLite in `state`, as a URL")
     public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")
 
     @field_validator("public_url")
@@ -192,6 +193,13 @@ class Serving(Section):
         if not found:
             raise ValueError("should be https:// and a host, without a path, e.g. https://purvey.example.com")
         return f"https://{found[1].removesuffix(':443')}"
+
+    @field_validator("database")
+    @classmethod
+    def _of_postgres(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("postgresql+psycopg://", "postgresql://")):
+            raise ValueError("should be postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
+        return url and url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
     def on_this_machine_only(self) -> bool:

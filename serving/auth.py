@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from pipelines.database import LAYOUT
 from pipelines.errors import AccessError
 from pipelines.settings import Serving, Settings, is_loopback
 from serving.problems import Problem
@@ -40,7 +41,6 @@ SESSION_HOURS = 12
 COOKIE = "purvey_session"
 _PROXY_HEADERS = {"forwarded", "via", "x-real-ip"}
 _BUSY_SECONDS = 5.0
-_LAYOUT = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS keys (
     prefix TEXT PRIMARY KEY, secret_sha256 TEXT NOT NULL, name TEXT NOT NULL, scopes TEXT NOT NULL,
@@ -140,11 +140,11 @@ class Keyring:
             )
             self._connection.execute("PRAGMA journal_mode=WAL")
             layout = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if layout < _LAYOUT:
-                self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={_LAYOUT}; COMMIT;")
+            if layout <= LAYOUT:
+                self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={max(layout, 1)}; COMMIT;")
         except (OSError, sqlite3.Error) as error:
             raise AccessError(f"The keys cannot be opened: {error}.", file=file, remedy="check permissions") from error
-        if layout > _LAYOUT:
+        if layout > LAYOUT:
             self._connection.close()
             raise AccessError("The keys were written by a newer program.", file=file, remedy="install a newer purvey")
         self._used: dict[str, str] = {}

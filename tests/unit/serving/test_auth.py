@@ -264,7 +264,7 @@ def test_a_public_url_is_tls_and_a_host(tmp_path: Path, url: str) -> None:
 def test_keys_of_a_newer_program_are_refused(new_settings: Settings) -> None:
     create_key(new_settings, name="x", scopes=["admin"])
     connection = sqlite3.connect(new_settings.api_dir / "access.db")
-    connection.execute(f"PRAGMA user_version={auth._LAYOUT + 1}")
+    connection.execute(f"PRAGMA user_version={auth.LAYOUT + 1}")
     connection.close()
     with pytest.raises(AccessError, match="newer program"):
         list_keys(new_settings)
