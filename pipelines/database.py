@@ -6,6 +6,7 @@ table's layout raises `LAYOUT` and adds a step to `_STEPS`; a new table needs ne
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,10 +82,16 @@ class Database:
 
         SQLite tells of each commit of anybody, in three microseconds. PostgreSQL would have to be asked over the
         network: there the number moves once a second.
+
+        Raises:
+            StoreError: The store cannot be read.
         """
         if self._asking is None:
             return int(time.monotonic())
-        number: int = self._asking.execute("PRAGMA data_version").fetchone()[0]
+        try:
+            number: int = self._asking.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreError(f"The store cannot be read: {error}.", file=self.place, remedy=_REMEDY) from error
         return number
 
     def close(self) -> None:
