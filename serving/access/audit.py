@@ -60,8 +60,10 @@ def entries(database: Database, *, limit: int, before: int | None = None) -> lis
     if before is not None:
         wanted = wanted.where(AUDIT.c.number < before)
     with database.reading() as connection:
-        found = connection.execute(wanted).mappings().all()
-    return [dict(row) | {"facts": orjson.loads(row["facts"])} for row in found]
+        found = connection.execute(wanted).all()
+    names = [str(column.name) for column in AUDIT.columns]  # SQLAlchemy's own kind of text is no key for orjson
+    rows = [dict(zip(names, row, strict=True)) for row in found]
+    return [row | {"facts": orjson.loads(row["facts"])} for row in rows]
 
 
 def list_audit(settings: Settings, limit: int = 100) -> list[dict[str, Any]]:
