@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from pipelines.customers_cli import customers, offers, reasons, usability
+from pipelines.keys_cli import keys_app
 from pipelines.lists_cli import lists_app
 from pipelines.options import HERE, Config, Json, Out, Sample
 from pipelines.options import day as _date
@@ -38,7 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-keys_app = typer.Typer(help="Keys of the API.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(lists_app, name="lists")
 app.add_typer(orders_app, name="orders")
@@ -288,52 +288,6 @@ def serve(
     if demo:
         print_welcome(settings, *where, demo_key(settings))
     serve(settings, *where)
-
-
-@keys_app.command("create")
-def keys_create(
-    name: Annotated[str, typer.Argument(help="Who uses it.")],
-    scopes: Annotated[list[str], typer.Option("--scope", help="Repeat for several.")],
-    days: Annotated[int, typer.Option(min=1, help="Valid for so many days.")] = 365,
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Create a key. It is shown once: only its hash is kept."""
-    from serving.auth import create_key
-
-    key = create_key(_settings(config, sample), name=name, scopes=scopes, days=days)
-    if as_json:
-        from pipelines.printing import print_json
-
-        print_json({"name": name, "key": key, "scopes": scopes, "days": days})
-    else:
-        print(f"{key}\nKeep it now: it cannot be shown again.")
-
-
-@keys_app.command("list")
-def keys_list(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """List the keys: who, scopes, expiry, last use."""
-    from pipelines.printing import print_json, print_rows
-    from serving.auth import list_keys
-
-    rows = list_keys(_settings(config, sample))
-    print_json(rows) if as_json else print_rows(rows, "no keys yet: purvey keys create NAME --scope forecasts:read")
-
-
-@keys_app.command("revoke")
-def keys_revoke(
-    prefix: Annotated[str, typer.Argument(help="The part before the dot.")],
-    config: Config = HERE,
-    sample: Sample = False,
-    as_json: Json = False,
-) -> None:
-    """Make a key useless at once."""
-    from pipelines.summary import Summary
-    from serving.auth import revoke_key
-
-    revoke_key(_settings(config, sample), prefix)
-    _print(Summary("keys revoke", wrote={"revoked": prefix}), as_json)
 
 
 @app.command()

@@ -108,3 +108,9 @@ class AccessError(PurveyError):
     """An API key is missing, expired or not allowed to do this."""
 
     exit_code = 8
+
+
+class StoreError(PurveyError):
+    """The API's own store cannot be opened, reached or written."""
+
+    exit_code = 10

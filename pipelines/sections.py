@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -167,6 +168,45 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+class Limits(Section):
+    """How much one key may ask, so that no sender takes the server from the others. Each worker counts for itself."""
+
+    enabled: bool = True
+    requests_per_second: float = Field(default=500, gt=0)
+    burst: int = Field(default=1000, ge=1, description="how many requests at once, after a pause")
+    exports_per_minute: float = Field(default=30, gt=0)
+    exports_burst: int = Field(default=30, ge=1)
+    what_if_per_second: float = Field(default=50, gt=0)
+    what_if_burst: int = Field(default=100, ge=1)
+    refused_per_second: float = Field(default=10, gt=0, description="requests without a valid key, by address")
+    refused_burst: int = Field(default=100, ge=1)
+    body_bytes: int = Field(default=4_000_000, ge=1024)
+    header_bytes: int = Field(default=32_768, ge=1024)
+
+
+class Oidc(Section):
+    """Bearer tokens of an identity provider, beside our own keys."""
+
+    issuer: str = Field(min_length=1)
+    audience: str = Field(min_length=1)
+    jwks_url: str
+    algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]] = Field(
+        default=["RS256", "ES256"], min_length=1
+    )
+    scopes_claim: str = "scope"
+    locations_claim: str | None = Field(default=None, description="list of location ids; ['*'] is everywhere")
+    leeway_seconds: float = Field(default=30, ge=0, le=300, description="how far its clock may be off ours")
+    refresh_minutes: float = Field(default=10, gt=0)
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _trusted(cls, url: str) -> str:
+        split = urlsplit(url)
+        if split.scheme != "https" and not (split.scheme == "http" and is_loopback(split.hostname or "")):
+            raise ValueError("should be https://: whoever changes these keys on their way can let anybody in")
+        return url
+
+
 class Serving(Section):
     """The API.
 
@@ -181,7 +221,11 @@ class Serving(Section):
     stale_after_days: float = Field(default=8, gt=0)
     keep_releases: int = Field(default=5, ge=2)
     state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
+    database: str | None = Field(default=None, description="PostgreSQL in place of SQLite in `state`, as a URL")
     public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")
+
+    limits: Limits = Limits()
+    oidc: Oidc | None = None
 
     @field_validator("public_url")
     @classmethod
@@ -192,6 +236,13 @@ class Serving(Section):
         if not found:
             raise ValueError("should be https:// and a host, without a path, e.g. https://purvey.example.com")
         return f"https://{found[1].removesuffix(':443')}"
+
+    @field_validator("database")
+    @classmethod
+    def _of_postgres(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("postgresql+psycopg://", "postgresql://")):
+            raise ValueError("should be postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
+        return url and url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
     def on_this_machine_only(self) -> bool:

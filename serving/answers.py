@@ -15,7 +15,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.files import spreadsheet_safe
-from serving import auth, telemetry
+from serving import auth
 from serving.problems import Problem
 from serving.store import Held
 
@@ -85,13 +85,14 @@ def wants_csv(request: Request, asked: str | None) -> bool:
     """
     if asked != "csv" and (asked is not None or CSV not in request.headers.get("accept", "")):
         return False
-    access = auth.require(request, "lists:export")
-    telemetry.event("export", key=access.prefix, request_id=request.state.request_id)
+    auth.require(request, "lists:export")
+    auth.spend(request, "exports")
     return True
 
 
-def csv(held: Held, frame: pl.DataFrame, name: str) -> Response:
-    """A whole list as a CSV file that is safe to open in a spreadsheet. Lists inside cells are JSON."""
+def csv(request: Request, held: Held, frame: pl.DataFrame, name: str) -> Response:
+    """A whole list as a CSV file that is safe to open in a spreadsheet; noted in the audit. Lists in cells are JSON."""
+    auth.note_audit(request, "export", rows=frame.height, list=name, release=held.release.id)
     nested = [column for column, dtype in frame.schema.items() if dtype.is_nested()]
     flat = tidy(frame).with_columns(
         pl.Series(column, [orjson.dumps(value).decode() for value in frame[column].to_list()], dtype=pl.String)
@@ -171,7 +172,7 @@ def listed(
         Problem: As `wants_csv` and `page` raise.
     """
     if wants_csv(request, asked["format"]):
-        return csv(held, rows, file)
+        return csv(request, held, rows, file)
     items, paging = page(held, rows, limit=asked["limit"], cursor=asked["cursor"])
     content = paging | {"items": items_of(items).to_dicts()}
     dated, made = held.only(table, "issued_on"), held.only(table, "model_version")

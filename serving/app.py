@@ -11,9 +11,12 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from pipelines.database import Database
 from pipelines.settings import Settings
 from serving import pages, problems
+from serving.access.tokens import Issuer
 from serving.api import (
+    audit,
     churn,
     customers,
     drivers,
@@ -26,10 +29,12 @@ from serving.api import (
     totals,
 )
 from serving.auth import Keyring
+from serving.guard import Guard
+from serving.limits import Limiter
 from serving.store import Store
 from serving.telemetry import Metrics, Telemetry, event
 
-_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, health)
+_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, audit, health)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -57,10 +62,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.store = store
     app.state.metrics = metrics
     app.state.serving = settings.serving
+    app.state.limiter = Limiter(settings.serving.limits)
+    app.state.issuer = Issuer(settings.serving.oidc) if settings.serving.oidc else None
     for noun in _NOUNS:
         app.include_router(noun.routes(settings.demand.series))
     app.include_router(pages.routes(settings))
     problems.install(app)
+    app.add_middleware(Guard, limits=settings.serving.limits)
     app.add_middleware(Telemetry, metrics=metrics)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]
     return app
@@ -68,11 +76,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncIterator[None]:
-    ring = Keyring(settings)
-    app.state.keyring = ring
+    app.state.database = database = Database(settings)
+    app.state.keyring = ring = Keyring(database)
+    issuer: Issuer | None = app.state.issuer
     store.refresh()
     _say(store)
-    watching = asyncio.create_task(store.watch(_Changes(store), ring.note_uses))
+    watches = [store.watch(_Changes(store), ring.note_uses), ring.watch(), *([issuer.watch()] if issuer else [])]
+    watching = asyncio.gather(*watches)
     try:
         yield
     finally:
@@ -80,6 +90,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
         with suppress(asyncio.CancelledError):
             await watching
         ring.close()
+        database.close()
 
 
 class _Changes:

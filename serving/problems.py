@@ -40,10 +40,14 @@ KINDS: dict[str, Kind] = {
         Kind("cursor-expired", 410, "Cursor expired", "A new release has come since; start again without a cursor."),
         Kind("too-large", 413, "Too large", "The body is larger than this route takes."),
         Kind("invalid-request", 422, "Invalid request", "A parameter is unknown or has an impossible value."),
+        Kind("too-many-requests", 429, "Too many requests", "The key asks more than it may; wait as Retry-After says."),
+        Kind("headers-too-large", 431, "Headers too large", "The headers of the request are larger than we take."),
         Kind("unexpected", 500, "Unexpected error", "A fault of ours; report the request id."),
+        Kind("store-away", 503, "Store away", "The API's own store cannot be reached; try again soon."),
         Kind("not-ready", 503, "Not ready", "No release is loaded yet; /health/ready says why."),
     )
 }
+_ALWAYS = ("no-key", "not-allowed", "invalid-request", "too-many-requests", "not-ready", "store-away")
 _BY_STATUS = {404: "no-such-route", 405: "no-such-method", 413: "too-large"}
 
 
@@ -133,7 +137,7 @@ def response(request: Request, problem: Problem) -> Response:
 def responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entries of the problems an operation can meet, each with an example."""
     found: dict[int | str, dict[str, Any]] = {}
-    for kind in (KINDS[slug] for slug in ("no-key", "not-allowed", "invalid-request", "not-ready", *slugs)):
+    for kind in (KINDS[slug] for slug in (*_ALWAYS, *slugs)):
         errors = [("limit", "Input should be less than or equal to 1000")] if kind.status == 422 else []
         example = document(kind, kind.meaning, instance="/v1/…", request_id="0f4c2d9e6b7a4f31", errors=errors)
         entry = found.setdefault(

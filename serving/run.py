@@ -8,10 +8,10 @@ import sys
 
 import uvicorn
 
+from pipelines.database import Database
 from pipelines.errors import PurveyError
 from pipelines.settings import Settings
 from serving.app import create_app
-from serving.auth import Keyring
 
 _GRACE_SECONDS = 5
 
@@ -28,7 +28,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
     Raises:
         PurveyError: The address is taken or not ours.
-        AccessError: The keys cannot be opened.
+        StoreError: The API's store cannot be opened.
     """
     logging.basicConfig(
         stream=sys.stderr, format="%(message)s", level=logging.WARNING if sys.stderr.isatty() else logging.INFO
@@ -36,7 +36,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = settings.served_at(host, port)
-    Keyring(settings).close()
+    Database(settings).close()
     with _listen(host, port) as listening:
         config = uvicorn.Config(
             create_app(settings),

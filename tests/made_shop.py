@@ -68,6 +68,7 @@ def made_release(
     without: tuple[str, ...] = (),
     current: bool = True,
     replaced: dict[str, pl.DataFrame] | None = None,
+    series: list[str] = SERIES,
 ) -> Release:
     """Freeze a release of the made-up shop, some tables of it replaced, and make it current."""
     tables = {name: frame for name, frame in made_tables(seed).items() if name not in without} | (replaced or {})
@@ -83,7 +84,7 @@ def made_release(
             "shop": settings.shop,
             "timezone": settings.timezone,
             "currency": settings.currency,
-            "series": SERIES,
+            "series": series,
             "frequency": "week",
             "illustrative": True,
         },

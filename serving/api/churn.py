@@ -51,7 +51,7 @@ def routes(_series: list[str]) -> APIRouter:
         held: Held = request.app.state.store.now()
         rows = at_risk(held, asked.min_risk, asked.band, asked.segment)
         if wants_csv(request, asked.format):
-            return csv(held, rows, "churn")
+            return csv(request, held, rows, "churn")
         items, paging = page(held, rows, limit=asked.limit, cursor=asked.cursor)
         return answer(
             request,

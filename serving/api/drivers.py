@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.forecast_tables import DRIVERS
 from serving.answers import Page, found, listed
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
-from serving.auth import needs
+from serving.auth import needs, visible
 from serving.problems import responses
 from serving.store import Held
 
@@ -61,7 +61,8 @@ def routes(series: list[str]) -> APIRouter:
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in series}
-        rows = found(held.table(_TABLE), chosen, "No drivers are stored for {}: only the largest series have them.")
+        known = visible(request, held.table(_TABLE))
+        rows = found(known, chosen, "No drivers are stored for {}: only the largest series have them.")
         rows = rows.sort(*series, "period").with_columns(words=f"words_{given['lang']}").drop("words_en", "words_zh")
         return listed(request, held, _TABLE, rows, given, "drivers", _together)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.answers import Page, answer, csv, found, listed, page, wants_csv
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
-from serving.auth import needs
+from serving.auth import needs, visible
 from serving.problems import Problem, responses
 from serving.store import Held
 
@@ -85,10 +85,10 @@ def routes(series: list[str]) -> APIRouter:
         chosen = {column: given[column] for column in series}
         nothing = "There is no forecast for {}."
         if wants_csv(request, given["format"]):
-            return csv(held, found(held.table("forecasts"), chosen, nothing), "forecasts")
+            return csv(request, held, found(visible(request, held.table("forecasts")), chosen, nothing), "forecasts")
         if held.forecasts is None:
             raise Problem("not-in-this-shop", "This shop has no forecasts.")
-        rows = found(held.forecasts, chosen, nothing)
+        rows = found(visible(request, held.forecasts), chosen, nothing)
         items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
         return answer(
             request,
@@ -114,7 +114,9 @@ def routes(series: list[str]) -> APIRouter:
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in series}
-        rows = found(held.table("forecast_changes"), chosen, "There is no change of a forecast for {}.")
+        rows = found(
+            visible(request, held.table("forecast_changes")), chosen, "There is no change of a forecast for {}."
+        )
         return listed(request, held, "forecast_changes", rows, given, "forecast-changes")
 
     return router

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.answers import Page, answer, csv, matching, page, wants_csv
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
-from serving.auth import needs
+from serving.auth import needs, visible
 from serving.problems import responses
 from serving.store import Held
 
@@ -69,9 +69,9 @@ def routes(series: list[str]) -> APIRouter:
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         wanted = {column: given[column] for column in (*series, "supplier_id")}
-        rows = matching(proposals(held, given["min_quantity"]), wanted)
+        rows = matching(visible(request, proposals(held, given["min_quantity"])), wanted)
         if wants_csv(request, given["format"]):
-            return csv(held, rows, "replenishment")
+            return csv(request, held, rows, "replenishment")
         items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
         return answer(
             request,

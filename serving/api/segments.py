@@ -124,7 +124,7 @@ def _list(
     request: Request, held: Held, rows: pl.DataFrame, asked: SegmentFilters, name: str, more: dict[str, str]
 ) -> Response:
     if wants_csv(request, asked.format):
-        return csv(held, rows, name)
+        return csv(request, held, rows, name)
     items, paging = page(held, rows, limit=asked.limit, cursor=asked.cursor)
     return answer(
         request,

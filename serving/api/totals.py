@@ -81,7 +81,7 @@ def routes(_series: list[str]) -> APIRouter:
         """
         held: Held = request.app.state.store.now()
         chosen = {"level": asked.level, "group": asked.group}
-        rows = found(held.table(_TABLE), chosen, "There is no total for {}.")
+        rows = found(request.state.access.within_totals(held.table(_TABLE)), chosen, "There is no total for {}.")
         rows = rows.sort("level", "group", "period")
         return listed(request, held, _TABLE, rows, asked.model_dump(), "forecast-totals")
 

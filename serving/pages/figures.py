@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from serving.access.scopes import Access
 from serving.api.churn import at_risk
 from serving.api.replenishment import is_illustrative, proposals
 from serving.store import Held
@@ -153,13 +154,13 @@ def listings(held: Held) -> dict[str, Listing]:
     return {name: listing for name, listing in _LISTINGS.items() if held.has(listing.table)}
 
 
-def shown(held: Held, listing: Listing, page: int) -> tuple[list[Column], list[list[str]], int]:
-    """One page of a list as text.
+def shown(held: Held, listing: Listing, page: int, access: Access) -> tuple[list[Column], list[list[str]], int]:
+    """One page of a list as text, of what a key may know of.
 
     Returns:
         Columns, rows, and how many rows there are in all.
     """
-    rows = listing.rows(held)
+    rows = access.within(listing.rows(held))
     known = [*held.series, *(name for name in listing.columns if name not in held.series)]
     columns = [name for name in known if name in rows.columns]
     part = rows.select(columns).slice((page - 1) * ROWS_A_PAGE, ROWS_A_PAGE)

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from pipelines.settings import Settings
 from serving.api.replenishment import is_illustrative
-from serving.auth import COOKIE, SESSION_HOURS, Access, access_of, is_local, require
+from serving.auth import COOKIE, SESSION_HOURS, Access, access_of, is_local, no_key, require
 from serving.pages import figures
 from serving.problems import KINDS, Problem
 from serving.store import Held
@@ -53,13 +53,14 @@ def routes(settings: Settings) -> APIRouter:
         if access is None and not is_local(request):
             return RedirectResponse("/sign-in", 303)
         held: Held | None = request.app.state.store.held
+        whole = access is None or access.locations is None  # figures of the whole shop are not for some locations
         return render(
             "home.html",
             access=access,
             held=held,
             trouble=request.app.state.store.trouble,
-            figures=figures.key_figures(held) if held else [],
-            chart=figures.demand_chart(held) if held else None,
+            figures=figures.key_figures(held) if held and whole else [],
+            chart=figures.demand_chart(held) if held and whole else None,
             listings=figures.listings(held) if held else {},
         )
 
@@ -74,6 +75,7 @@ def routes(settings: Settings) -> APIRouter:
         ring = request.app.state.keyring
         access = ring.of_key(key, local=is_local(request))
         if access is None:
+            no_key(request)
             return render("sign_in.html", status=401, access=None, refused=True)
         answer = RedirectResponse("/", 303)
         token = await asyncio.to_thread(ring.open_session, access)
@@ -102,7 +104,7 @@ def routes(settings: Settings) -> APIRouter:
             require(request, "forecasts:read")
             raise Problem("not-found", f"There is no list {name}.")
         access = require(request, listing.scope)
-        columns, rows, total = figures.shown(held, listing, page)
+        columns, rows, total = figures.shown(held, listing, page, access)
         pages = max(1, -(-total // figures.ROWS_A_PAGE))
         return render(
             "list.html",
@@ -141,7 +143,7 @@ def routes(settings: Settings) -> APIRouter:
     @router.get("/openapi.json")
     async def openapi(request: Request) -> Response:
         if _visitor(request) is None and not is_local(request):
-            raise Problem("no-key", "Send a valid key: `Authorization: Bearer <key>`.")
+            raise no_key(request)
         return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
 
     @router.get("/static/{name}")
@@ -217,11 +219,7 @@ def _to_sign_in(request: Request) -> Response:
     """People are led to the form; programs are told what is missing."""
     if "text/html" in request.headers.get("accept", ""):
         return RedirectResponse("/sign-in", 303)
-    raise Problem(
-        "no-key",
-        "Send a valid key: `Authorization: Bearer <key>`.",
-        headers={"WWW-Authenticate": 'Bearer realm="purvey"'},
-    )
+    raise no_key(request)
 
 
 def _same_site(request: Request) -> None:

@@ -153,6 +153,7 @@ def test_the_commented_defaults_of_the_template_are_the_defaults():
                 "campaigns",
                 "illustrative",
                 "state",
+                "oidc",
             ):
                 continue  # shown as an example: unset by default
             assert default[key] == pytest.approx(value) if isinstance(value, float) else default[key] == value, key
