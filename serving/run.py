@@ -38,8 +38,11 @@ def serve(settings: Settings, host: str, port: int) -> None:
     settings = settings.served_at(host, port)
     Keyring(settings).close()
     with _listen(host, port) as listening:
+        app = create_app(settings)
+        if not sys.stderr.isatty():
+            app.state.requests.open(sys.stderr.buffer)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             http="httptools",
             loop="asyncio" if sys.platform == "win32" else "uvloop",
             log_config=None,
