@@ -23,7 +23,8 @@ from pipelines.settings import load_settings
 from serving import store
 from serving.run import serve
 store.CHECK_SECONDS = 0.05
-serve(load_settings(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
+if __name__ == "__main__":
+    serve(load_settings(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
 """
 
 
