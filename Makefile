@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS := never
 export VIRTUAL_ENV := $(abspath $(VENV))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run pipeline test lint format bench lock readme clean
+.PHONY: help setup run pipeline test lint format bench client lock readme clean
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench: $(READY)  ## Measure the flow, demand, customers and supply: seconds, mem
 	@PYTHONPATH=. $(BIN)/python tests/bench/simulator.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/baskets.py
 	@PYTHONPATH=.:tests $(BIN)/python tests/bench/rounds.py
+
+client: $(READY)  ## Generate a typed Python client of the API into build/client
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/openapi-python-client generate --path serving/openapi.json \
+		--meta none --overwrite --output-path build/client/purvey_client
 
 readme: $(READY)  ## Fill the README's tables from the last run of the sample shop
 	@$(BIN)/purvey scorecard --config $(CONFIG) --into README.md

@@ -275,6 +275,7 @@ def serve(
     sample: Sample = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes that answer.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Print a fresh key, valid 24 h from this machine only.")] = False,
 ) -> None:
     """Serve the current release over HTTP."""
@@ -287,7 +288,7 @@ def serve(
     settings = settings.served_at(*where)
     if demo:
         print_welcome(settings, *where, demo_key(settings))
-    serve(settings, *where)
+    serve(settings, *where, workers)
 
 
 @app.command()

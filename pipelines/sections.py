@@ -214,6 +214,10 @@ class Serving(Section):
         public_url: Where people and programs reach the API through a TLS proxy, `https://` and a host. A proxy on this
             machine makes strangers look like visitors from here; once this is set nobody counts as local, the cookie
             travels over TLS only, forms are taken from this address alone, and there is no demo key.
+        log: Which requests get a line in the log; `errors` are answers from 400 on.
+        opentelemetry: Where spans are sent by OTLP over HTTP, e.g. `http://127.0.0.1:4318/v1/traces`.
+        log_predictions: Share of the answers whose predictions are written down for monitoring.
+        workers: Processes that answer.
     """
 
     host: str = "127.0.0.1"
@@ -223,6 +227,10 @@ class Serving(Section):
     state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
     database: str | None = Field(default=None, description="PostgreSQL in place of SQLite in `state`, as a URL")
     public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")
+    workers: int = Field(default=1, ge=1, le=64)
+    log: Literal["all", "errors", "off"] = "all"
+    log_predictions: Share = 0.01
+    opentelemetry: str | None = Field(default=None, pattern=r"^https?://\S+$")
 
     limits: Limits = Limits()
     oidc: Oidc | None = None

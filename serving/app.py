@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -31,10 +33,20 @@ from serving.api import (
 from serving.auth import Keyring
 from serving.guard import Guard
 from serving.limits import Limiter
+from serving.logs import RequestLog, event
+from serving.metrics import Metrics
 from serving.store import Store
-from serving.telemetry import Metrics, Telemetry, event
+from serving.telemetry import Telemetry
+from serving.tracing import Spans
 
+SHARED_FIGURES = "PURVEY_SHARED_FIGURES"  # set for its workers by the process that starts them
 _NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, audit, health)
+
+
+def shared_figures() -> Path | None:
+    """Where the workers of one server leave their figures for each other, as the process that started them says."""
+    folder = os.environ.get(SHARED_FIGURES)
+    return Path(folder) if folder else None
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -44,7 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
         settings: The shop. Its series columns are query parameters.
     """
     store = Store(settings.releases_dir, settings.serving.stale_after_days)
-    metrics = Metrics(store)
+    metrics = Metrics(store, shared_figures())
+    requests = RequestLog(settings.serving.log, partial(metrics.count, "log_lines_dropped"))
+    metrics.watch_queue("request_log", requests.__len__)
+    spans = Spans(settings.serving.opentelemetry) if settings.serving.opentelemetry else None
     app = FastAPI(
         title=f"Purvey: {settings.shop}",
         version=package_version("purvey"),
@@ -61,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.store = store
     app.state.metrics = metrics
+    app.state.requests = requests
+    app.state.spans = spans
     app.state.serving = settings.serving
     app.state.limiter = Limiter(settings.serving.limits)
     app.state.issuer = Issuer(settings.serving.oidc) if settings.serving.oidc else None
@@ -69,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(pages.routes(settings))
     problems.install(app)
     app.add_middleware(Guard, limits=settings.serving.limits)
-    app.add_middleware(Telemetry, metrics=metrics)
+    app.add_middleware(Telemetry, metrics=metrics, requests=requests, spans=spans)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]
     return app
 
@@ -81,7 +98,8 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
     issuer: Issuer | None = app.state.issuer
     store.refresh()
     _say(store)
-    watches = [store.watch(_Changes(store), ring.note_uses), ring.watch(), *([issuer.watch()] if issuer else [])]
+    after = (_Changes(store), ring.note_uses, app.state.metrics.publish)
+    watches = [store.watch(*after), ring.watch(), *([issuer.watch()] if issuer else [])]
     watching = asyncio.gather(*watches)
     try:
         yield
@@ -91,6 +109,10 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
             await watching
         ring.close()
         database.close()
+        app.state.metrics.publish()
+        app.state.requests.close()
+        if app.state.spans is not None:
+            await asyncio.to_thread(app.state.spans.close)
 
 
 class _Changes:

@@ -14,8 +14,8 @@ from pipelines.errors import StoreError
 from pipelines.sections import Limits
 from serving import limits, problems
 from serving.access import audit
+from serving.logs import fault
 from serving.problems import Problem
-from serving.telemetry import fault
 
 
 class _TooLarge(Exception):  # noqa: N818 (it never leaves this module)

@@ -14,8 +14,8 @@ import polars as pl
 from features.tables import quantile_of
 from pipelines.errors import PurveyError
 from pipelines.release import CURRENT, Release, verify
+from serving.logs import fault
 from serving.problems import Problem
-from serving.telemetry import fault
 
 CHECK_SECONDS = 2.0
 # A refused release is looked at again now and then: somebody may have mended it in place.

@@ -19,7 +19,7 @@ from pipelines.errors import AccessError
 from pipelines.sections import Oidc
 from serving.access import clock
 from serving.access.scopes import SCOPES, Access
-from serving.telemetry import event
+from serving.logs import event
 
 if TYPE_CHECKING:
     from jwt import PyJWK
