@@ -48,8 +48,8 @@ class AuditFilters(BaseModel):
 
 
 _EXAMPLE = {
-    "as_of": None,
-    "model_version": None,
+    "as_of": "2011-12-09",
+    "model_version": "churn 2, demand 3",
     "next": 4710,
     "items": [
         {
@@ -87,6 +87,7 @@ def routes(_series: list[str]) -> APIRouter:
         found = await anyio.to_thread.run_sync(read)
         items = found[: asked.limit]
         following = items[-1]["number"] if len(found) > asked.limit else None
-        return answer(request, held, {"next": following, "items": items}, as_of=None, model_version=None)
+        content = {"next": following, "items": items}
+        return answer(request, held, content, as_of=held.data_as_of, model_version=held.model_versions)
 
     return router
