@@ -117,7 +117,8 @@ def with_public_key_as_secret() -> str:
     import hmac
 
     body = forged({"alg": "HS256", "kid": "one", "typ": "JWT"}, claims()).rpartition(".")[0]
-    return f"{body}.{base64.urlsafe_b64encode(hmac.digest(public_pem(), body.encode(), hashlib.sha256)).decode().rstrip('=')}"
+    signature = base64.urlsafe_b64encode(hmac.digest(public_pem(), body.encode(), hashlib.sha256))
+    return f"{body}.{signature.decode().rstrip('=')}"
 
 
 CHEATS = {
