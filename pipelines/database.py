@@ -80,7 +80,7 @@ class Database:
     def changes(self) -> int:
         """A number that moves when the store may have changed: what is remembered of it is good until then.
 
-        SQLite tells of each commit of anybody, in three microseconds. PostgreSQL would have to be asked over the
+        SQLite tells of each commit of anybody, in some ten microseconds. PostgreSQL would have to be asked over the
         network: there the number moves once a second.
 
         Raises:

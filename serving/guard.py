@@ -51,7 +51,7 @@ class Guard:
         size = 0
         for name, value in headers:
             size += len(name) + len(value)
-            if name == b"content-length" and int(value) > self._limits.body_bytes:
+            if name == b"content-length" and (not value.isdigit() or int(value) > self._limits.body_bytes):
                 return _too_large(self._limits.body_bytes)
         if size > self._limits.header_bytes:
             return Problem(

@@ -66,7 +66,7 @@ class Limiter:
         level = levels.get(sender)
         if level is None:
             if len(levels) >= _MOST_SENDERS:
-                self._forget_the_full(of, now)
+                levels = self._forget_the_full(of, now)
             level = levels[sender] = Level(rate.burst, now)
         tokens = min(rate.burst, level.tokens + (now - level.at) * rate.per_second)
         level.at = now
@@ -77,7 +77,7 @@ class Limiter:
         level.tokens = tokens - 1
         return rate, level.tokens
 
-    def _forget_the_full(self, of: Of, now: float) -> None:
+    def _forget_the_full(self, of: Of, now: float) -> dict[str, Level]:
         """Who paused long enough for a full bucket needs no remembering; when all are busy, all begin anew."""
         rate, levels = self._rates[of], self._levels[of]
         kept = {
@@ -86,6 +86,7 @@ class Limiter:
             if level.tokens + (now - level.at) * rate.per_second < rate.burst
         }
         self._levels[of] = kept if len(kept) < _MOST_SENDERS else {}
+        return self._levels[of]
 
 
 def headers(rate: Rate, tokens: float) -> list[tuple[bytes, bytes]]:

@@ -21,7 +21,7 @@ SCOPES: dict[str, str] = {
     "audit:read": "who exported, decided and changed keys",
     "admin": "everything",
 }
-READING = ["forecasts:read", "customers:read", "lists:export", "replenishment:read", "monitoring:read"]
+READING = [scope for scope in SCOPES if scope.endswith(":read") or scope == "lists:export"]
 # What a key that is bound to locations may be allowed: all else knows no locations, so nothing could be held back.
 BY_LOCATION = frozenset(
     {"forecasts:read", "lists:export", "replenishment:read", "replenishment:write", "outcomes:write"}

@@ -48,7 +48,7 @@ class AuditFilters(BaseModel):
 
 
 _EXAMPLE = {
-    "as_of": "2026-11-22",
+    "as_of": "2011-12-09",
     "model_version": "churn 2, demand 3",
     "next": 4710,
     "items": [
