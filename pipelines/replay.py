@@ -128,6 +128,7 @@ def past_of(settings: Settings, lake: Lake, *, periods: int, refit_every: int) -
         keys=keys,
         periods_a_year=365.25 / days,
         suppliers=lake.read_or_empty("suppliers"),
+        as_of=opened,  # the terms of the last review: what rules would cost under those that orders meet now
     )
     place = panel.series.select(keys).with_row_index("place")
     places = series.join(place, on=keys, how="left", maintain_order="left")["place"].to_numpy()
