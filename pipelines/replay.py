@@ -18,7 +18,7 @@ from pipelines.lake import Lake
 from pipelines.rounds import horizon_of
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
-from pipelines.supply import backtest
+from pipelines.supply import backtest, targets
 from pipelines.supply.frontier import figure as figure_of
 from pipelines.supply.illustration import illustrate
 from pipelines.supply.outlook import Outlook, outlook
@@ -88,6 +88,33 @@ def simulate(
             figure_of(points).savefig(unfinished, format=figure.suffix.removeprefix(".") or "svg")
         summary.tables["fill rate against stock"] = points.select("policy", "setting", "fill_rate", "average_stock")
         summary.wrote[str(figure)] = points.height
+    return summary
+
+
+def check_target(
+    settings: Settings, lake: Lake, *, target: str, periods: int = PERIODS, refit_every: int = REFIT_EVERY
+) -> Summary:
+    """Hold a service target, and demand over the lead time as forecast, against the last periods of the record.
+
+    Args:
+        settings: The shop.
+        lake: Its tables; nothing is written there.
+        target: `fill_rate=LEVEL` or `service=LEVEL`: what every line aims at, whatever its terms say.
+        periods: How many periods.
+        refit_every: Periods for which a model of demand is kept.
+
+    Raises:
+        ConfigError: The target is none.
+        NotEnoughDataError: The record is too short.
+    """
+    kind, level = targets.target(target)
+    series, past = past_of(settings, lake, periods=periods, refit_every=refit_every)
+    past, supply = targets.aimed(past, settings.supply, kind, level)
+    walked = backtest.walk(past, "paths", supply, seed=settings.seed, threads=settings.threads)
+    summary = Summary("simulate", read=lake.versions(("demand", "order_lines", "supply_terms")))
+    summary.figures = {"periods": periods, "warm_up_periods": past.scenario().warm_up, "series": series.height}
+    summary.tables["what was aimed at and what came of it"] = targets.reached(past, walked, kind, level)
+    summary.tables["demand over the lead time against its quantiles"] = targets.coverage(past)
     return summary
 
 
