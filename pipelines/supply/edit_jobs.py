@@ -66,7 +66,7 @@ def _costs(
             keys=keys,
             periods_a_year=periods_a_year,
             suppliers=suppliers,
-            as_of=day,  # type: ignore[arg-type]
+            as_of=day,
         )
         told.append(
             whole.select(*keys, "holding_cost", "shortage_cost", "review_days", as_of=pl.lit(day, dtype=pl.Date))
