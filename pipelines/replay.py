@@ -18,7 +18,7 @@ from pipelines.lake import Lake
 from pipelines.rounds import horizon_of
 from pipelines.settings import Settings
 from pipelines.summary import Summary, progress
-from pipelines.supply import backtest
+from pipelines.supply import backtest, targets
 from pipelines.supply.frontier import figure as figure_of
 from pipelines.supply.illustration import illustrate
 from pipelines.supply.outlook import Outlook, outlook
@@ -91,6 +91,33 @@ def simulate(
     return summary
 
 
+def check_target(
+    settings: Settings, lake: Lake, *, target: str, periods: int = PERIODS, refit_every: int = REFIT_EVERY
+) -> Summary:
+    """Hold a service target, and demand over the lead time as forecast, against the last periods of the record.
+
+    Args:
+        settings: The shop.
+        lake: Its tables; nothing is written there.
+        target: `fill_rate=LEVEL` or `service=LEVEL`: what every line aims at, whatever its terms say.
+        periods: How many periods.
+        refit_every: Periods for which a model of demand is kept.
+
+    Raises:
+        ConfigError: The target is none.
+        NotEnoughDataError: The record is too short.
+    """
+    kind, level = targets.target(target)
+    series, past = past_of(settings, lake, periods=periods, refit_every=refit_every)
+    past, supply = targets.aimed(past, settings.supply, kind, level)
+    walked = backtest.walk(past, "paths", supply, seed=settings.seed, threads=settings.threads)
+    summary = Summary("simulate", read=lake.versions(("demand", "order_lines", "supply_terms")))
+    summary.figures = {"periods": periods, "warm_up_periods": past.scenario().warm_up, "series": series.height}
+    summary.tables["what was aimed at and what came of it"] = targets.reached(past, walked, kind, level)
+    summary.tables["demand over the lead time against its quantiles"] = targets.coverage(past)
+    return summary
+
+
 def past_of(settings: Settings, lake: Lake, *, periods: int, refit_every: int) -> tuple[pl.DataFrame, backtest.Past]:
     """The last periods of a shop, ready to be replayed.
 
@@ -128,6 +155,7 @@ def past_of(settings: Settings, lake: Lake, *, periods: int, refit_every: int) -
         keys=keys,
         periods_a_year=365.25 / days,
         suppliers=lake.read_or_empty("suppliers"),
+        as_of=opened,  # the terms of the last review: what rules would cost under those that orders meet now
     )
     place = panel.series.select(keys).with_row_index("place")
     places = series.join(place, on=keys, how="left", maintain_order="left")["place"].to_numpy()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipelines.errors import ConfigError
 from pipelines.options import HERE, Config, Day, Json, Sample, day, shop, show, writing
 
 
@@ -67,12 +68,22 @@ def simulate(
     refit_every: Annotated[int, typer.Option("--refit-every", min=1, help="Periods that a model is kept.")] = 13,
     out: Annotated[Path | None, typer.Option("--out", help="Parquet file: every policy and series.")] = None,
     figure: Annotated[Path | None, typer.Option("--figure", help="Picture of service against stock (.svg).")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="fill_rate=0.95 or service=0.95: say whether it is met, and nothing else."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay ordering policies on the shop's past and say what each would have cost."""
     from pipelines import replay
 
     at = shop(config, sample, as_json)
+    if target is not None:
+        if policy or out or figure:
+            raise ConfigError("--target stands alone.", remedy="leave out --policy, --out and --figure")
+        checked = replay.check_target(at.settings, at.lake, target=target, periods=origins, refit_every=refit_every)
+        show(checked, as_json)
+        return
     show(
         replay.simulate(
             at.settings,

@@ -34,14 +34,7 @@ def judge_edits(settings: Settings, lake: Lake) -> Summary:
     found = edits.judged(
         made,
         lake.read("replenishment", columns=[*keys, "as_of", "supplier_id", *told]),
-        complete_terms(
-            made.select(keys).unique(),
-            lake.read("supply_terms") if lake.exists("supply_terms") else _no_terms(made, keys),
-            selling_prices(settings, lake, known_to),
-            settings.supply,
-            keys=keys,
-            periods_a_year=grid.periods_a_year,
-        ).select(*keys, "holding_cost", "shortage_cost", "review_days"),
+        _costs(settings, lake, made, selling_prices(settings, lake, known_to), grid.periods_a_year),
         demand,
         keys=keys,
         grid=grid,
@@ -54,6 +47,35 @@ def judge_edits(settings: Settings, lake: Lake) -> Summary:
     if made.height > found.height:
         summary.notes.append(f"{made.height - found.height} edits wait until their window is over.")
     return summary
+
+
+def _costs(
+    settings: Settings, lake: Lake, made: pl.DataFrame, prices: pl.DataFrame, periods_a_year: float
+) -> pl.DataFrame:
+    """Keys, `as_of`, `holding_cost`, `shortage_cost` and `review_days` by the terms of the day of each line."""
+    keys = settings.demand.series
+    terms = lake.read("supply_terms") if lake.exists("supply_terms") else _no_terms(made, keys)
+    suppliers = lake.read_or_empty("suppliers")
+    told = []
+    for (day,), lines in made.group_by("as_of", maintain_order=True):
+        whole = complete_terms(
+            lines.select(keys).unique(),
+            terms,
+            prices,
+            settings.supply,
+            keys=keys,
+            periods_a_year=periods_a_year,
+            suppliers=suppliers,
+            as_of=day,
+        )
+        told.append(
+            whole.select(*keys, "holding_cost", "shortage_cost", "review_days", as_of=pl.lit(day, dtype=pl.Date))
+        )
+    if told:
+        return pl.concat(told)
+    return made.select(
+        *keys, "as_of", holding_cost=pl.lit(0.0), shortage_cost=pl.lit(0.0), review_days=pl.lit(0)
+    ).clear()
 
 
 def _no_terms(series: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

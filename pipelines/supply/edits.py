@@ -7,8 +7,8 @@ costs
     holding × review × max(S + q − D, 0) + shortage × max(D − S − q, 0),
 
 the newsvendor's cost of one outcome (Snyder & Shen, section 4.3). The value an edit added is that of the proposed
-quantity less that of the edited one: above zero, the person saved money. What happened between the receipts inside the
-window is left out for both alike.
+quantity less that of the edited one: above zero, the person saved money. A rejection is an edit to
+zero. What happened between the receipts inside the window is left out for both alike.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from datetime import date
 import polars as pl
 
 from features.calendar import Grid
-from pipelines.supply.orders import EDITED, ORDERED, RECEIVED, current
+from pipelines.supply.orders import EDITED, ORDERED, RECEIVED, REJECTED, current
 
 
 def edited(decisions: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Lines that somebody edited and that were ordered so.
+    """Lines that somebody edited and that were ordered so, and lines that somebody rejected: edits to zero.
 
     Args:
         decisions: Table decisions.
@@ -31,14 +31,15 @@ def edited(decisions: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
     Returns:
         `order_line`, keys, `supplier_id`, `as_of`, `proposed_quantity`, `edited_quantity`, and `who`, `why` and `at` of
-        the last edit; by line.
+        the last edit or the rejection; by line.
     """
-    lines = current(decisions).filter(pl.col("state").is_in([*ORDERED, RECEIVED]))
+    lines = current(decisions).filter(pl.col("state").is_in([*ORDERED, RECEIVED, REJECTED]))
     last = (
-        decisions.filter(state=EDITED)
+        decisions.filter(pl.col("state").is_in([EDITED, REJECTED]))
         .sort("order_line", "step")
         .unique("order_line", keep="last", maintain_order=True)
-        .select("order_line", "who", "why", "at", edited_quantity="quantity")
+        .with_columns(edited_quantity=pl.when(state=REJECTED).then(0.0).otherwise("quantity"))
+        .select("order_line", "who", "why", "at", "edited_quantity")
     )
     known = lines.select("order_line", *keys, "supplier_id", "as_of", "proposed_quantity")
     return known.join(last, on="order_line", how="inner").sort("order_line")
@@ -60,7 +61,8 @@ def judged(
     Args:
         edits: Of `edited`.
         situations: Rows of table replenishment: keys, `as_of`, `supplier_id`, `on_hand`, `on_order`, `protection_days`.
-        costs: Keys, `holding_cost` (money per unit and period), `shortage_cost` (money per unit), `review_days`.
+        costs: Keys, `as_of`, `holding_cost` (money per unit and period), `shortage_cost` (money per unit),
+            `review_days`.
         demand: Keys, `period`, `quantity`; a period counts by the share of its days that lie in the window.
         keys: The shop's series columns.
         grid: The grid of the periods.
@@ -72,7 +74,7 @@ def judged(
     """
     keys = list(keys)
     lines = edits.join(situations, on=[*keys, "as_of", "supplier_id"], how="inner", maintain_order="left")
-    lines = lines.join(costs, on=keys, how="inner", maintain_order="left")
+    lines = lines.join(costs, on=[*keys, "as_of"], how="inner", maintain_order="left")
     until = pl.col("as_of") + pl.duration(days=pl.col("protection_days").ceil())  # the first day after the window
     lines = lines.with_columns(until=until.cast(pl.Date)).filter(pl.col("until") <= pl.lit(known_to).dt.offset_by("1d"))
     days = lines.join(_realised(lines, demand, keys, grid), on="order_line", how="left", maintain_order="left")

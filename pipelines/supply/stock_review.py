@@ -2,7 +2,7 @@
 
 | figure | definition |
 |---|---|
-| excess | stock on hand above the P95 of demand to the end of the cover horizon (`stock_review.cover_days`) |
+| excess | on hand and coming, above the P95 of demand to the end of the cover horizon (`cover_days`) |
 | obsolete | no demand for `obsolete_after_days`, and about none forecast; its stock is dead |
 | days of supply | stock on hand ÷ mean daily demand expected over the cover horizon |
 | cover at risk | the same with the P90 of demand to the end of the cover horizon in place of its mean |
@@ -10,7 +10,7 @@
 | stock-out date | the first day by which stock has run out with a probability of a half, if nothing new is ordered |
 | expiring | units expected to expire unsold, the oldest sold first |
 
-Open supply counts for stock-outs, at its confidence; it does not count for excess, which is about what is on the shelf.
+Open supply counts at its confidence, for stock-outs and for excess: what is on its way is paid for like what is there.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def review(runway: Runway, lines: Lines, horizon: Horizon) -> dict[str, Array]:
         "demand_mean": demand.mean(axis=1),
         "demand_p90": p90,
         "demand_p95": p95,
-        "excess": np.maximum(lines.on_hand - p95, 0.0),
+        "excess": np.maximum(lines.on_hand + coming - p95, 0.0),
         "expiring": _expiring(runway, lines),
         "on_order": coming,
         "stock_out_risk": runway.stock_out_risk(runway.now + lines.lead[:, None]),

@@ -67,3 +67,18 @@ def test_a_policy_nobody_knows_is_named_with_those_there_are(shop):
     assert "paths, min_max" in said
     assert "Traceback" not in said
     assert not (shop / "none.parquet").exists()
+
+
+def test_a_target_is_held_against_the_past(shop):
+    asked = ("--target", "fill_rate=.9", "--origins", ORIGINS, "--refit-every", ORIGINS)
+    told = json.loads(purvey("simulate", *asked, "--json", cwd=shop).stdout)
+    (reached,), covered = told["tables"].values()
+    assert reached["level"] == 0.9
+    assert 0 < reached["realised"] <= 1
+    assert [row["level"] for row in covered] == [0.5, 0.8, 0.95]
+    # the last review but one is the last whose two weeks of lead time the record holds
+    assert all(0 < row["windows"] <= ITEMS * (ORIGINS - LEAD_WEEKS + 1) for row in covered)
+    assert all(row["share_below"] <= row["share_at_most"] for row in covered)
+    refused = purvey("simulate", "--target", "fill_rate=.9", "--policy", "paths", cwd=shop, check=False)
+    assert refused.returncode == 2
+    assert "--target stands alone." in " ".join((refused.stdout + refused.stderr).split())

@@ -36,9 +36,11 @@ LEDGER = pl.DataFrame(
         *line("D", ("proposed", 10.0, "replenish"), ("approved", 10.0, "bob")),
     ]
 )  # fmt: skip
-SITUATIONS = pl.DataFrame({"sku": ["A", "B"], "as_of": MONDAY, "supplier_id": "S", "on_hand": 1.0, "on_order": 2.0,
+SITUATIONS = pl.DataFrame({"sku": ["A", "B", "C"], "as_of": MONDAY, "supplier_id": "S", "on_hand": 1.0, "on_order": 2.0,
                            "protection_days": 10.5})  # fmt: skip
-COSTS = pl.DataFrame({"sku": ["A", "B"], "holding_cost": 0.5, "shortage_cost": 3.0, "review_days": 14})
+COSTS = pl.DataFrame(
+    {"sku": ["A", "B", "C"], "as_of": MONDAY, "holding_cost": 0.5, "shortage_cost": 3.0, "review_days": 14}
+)
 
 
 def week(sku, *quantities):
@@ -52,11 +54,18 @@ def judge(demand, known_to=date(2024, 4, 28), absent_is_zero=False):
                   absent_is_zero=absent_is_zero)  # fmt: skip
 
 
-def test_only_the_last_edit_of_what_was_ordered_counts():
+def test_only_the_last_edit_of_what_was_ordered_counts_and_a_rejection_is_one_to_zero():
     assert edited(LEDGER, ["sku"]).select("sku", "proposed_quantity", "edited_quantity", "who").rows() == [
         ("A", 10.0, 20.0, "ann"),
         ("B", 10.0, 4.0, "bob"),
+        ("C", 10.0, 0.0, "bob"),
     ]
+
+
+def test_a_rejection_is_worth_what_ordering_nothing_instead_of_the_proposal_saved():
+    # Nobody asks for any of C: of 10 proposed and 3 there 13 are left at .5 × 2 periods, of the 3 alone 3.
+    found = judge(pl.concat([week("C", 0.0, 0.0)])).row(0, named=True)
+    assert (found["cost_proposed"], found["cost_edited"]) == (pytest.approx(13.0), pytest.approx(3.0))
 
 
 def test_the_value_is_the_newsvendor_cost_of_the_proposal_less_that_of_the_edit():
@@ -79,6 +88,6 @@ def test_the_value_is_the_newsvendor_cost_of_the_proposal_less_that_of_the_edit(
 def test_a_window_that_is_not_over_or_not_known_is_not_judged():
     whole = pl.concat([week("A", 14.0, 14.0), week("B", 7.0)])
     assert judge(whole)["sku"].to_list() == ["A"], "an absent period of a ready table is unknown"
-    assert judge(whole, absent_is_zero=True)["sku"].to_list() == ["A", "B"], "of order lines it is zero"
+    assert judge(whole, absent_is_zero=True)["sku"].to_list() == ["A", "B", "C"], "of order lines it is zero"
     assert judge(whole, known_to=date(2024, 4, 24)).is_empty(), "its last day is the 25th"
     assert judge(whole, known_to=date(2024, 4, 25))["sku"].to_list() == ["A"]
