@@ -84,7 +84,7 @@ class Prices:
         """The lowest price as a share of the first, shape (n,)."""
         cost = np.where(np.isfinite(self.start), self.cost, np.inf)
         lowest = np.minimum(cost.min(axis=1, initial=np.inf), self.base)
-        return np.divide(lowest, self.base, out=np.ones_like(lowest), where=self.base > 0)
+        return np.asarray(np.divide(lowest, self.base, out=np.ones_like(lowest), where=self.base > 0))
 
 
 def paid_in_full(
