@@ -8,18 +8,22 @@ cheapest column of its menu.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from pipelines.settings import Supply
 from pipelines.supply.allotment import Allotment, allot
+from pipelines.supply.lines import price_breaks_of
 from pipelines.supply.menu import Menu
 from pipelines.supply.paths import Array
 from pipelines.supply.suppliers import MEASURES, Suppliers
 
 _MINIMUM = {"value": "minimum_value", "units": "minimum_units"}
+_VALUE = MEASURES.index("value")
+_ATTEMPTS = 5  # at a plan whose orders are paid in full; the last one cannot fail
+_EXACT = 1e-9
 _TRUCK = {"pallets": "truck_pallets", "volume": "truck_volume", "weight": "truck_weight"}
 
 
@@ -41,11 +45,82 @@ def together(
     wanted = lines["quantity"].cast(pl.Float64).to_numpy()
     choices = anchored(menu, wanted)
     uses = uses_of(lines)
-    plan = allot(choices, uses, dict(capacities), _measurable(rules_of(lines["supplier_id"], suppliers), uses))
+    rules = _measurable(rules_of(lines["supplier_id"], suppliers), uses)
+    plan = paid_in_full(choices, uses, dict(capacities), rules, Prices.of(lines))
     stays = plan.binding == "none"
     quantity = np.where(stays, wanted, choices.quantity[np.arange(len(wanted)), plan.column])
     binding = np.where(stays, lines["binding_constraint"].to_numpy().astype(str), plan.binding)
     return pl.DataFrame({"quantity": quantity, "binding_constraint": binding}), plan
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a unit of each line costs, by the quantity bought (all-units discounts).
+
+    Attributes:
+        base: Below the first break, shape (n,).
+        start: Quantities from which each break holds, ascending, padded with infinity, shape (n, b).
+        cost: What a unit costs from there on, shape (n, b).
+    """
+
+    base: Array
+    start: Array
+    cost: Array
+
+    @classmethod
+    def of(cls, lines: pl.DataFrame) -> Prices:
+        """From `unit_cost` and, where there are some, `price_breaks`."""
+        base = _numbers(lines, "unit_cost", 0.0)
+        start, cost = price_breaks_of(lines) if "price_breaks" in lines.columns else (None, None)
+        none = np.empty((len(base), 0))
+        return cls(base, none if start is None else start, none if cost is None else cost)
+
+    def at(self, quantity: Array) -> Array:
+        """Of one unit where so many are bought, shape (n,)."""
+        reached = (self.start <= quantity[:, None] + _EXACT).sum(axis=1)
+        return np.asarray(np.column_stack([self.base, self.cost])[np.arange(len(reached)), reached])
+
+    def deepest(self) -> Array:
+        """The lowest price as a share of the first, shape (n,)."""
+        cost = np.where(np.isfinite(self.start), self.cost, np.inf)
+        lowest = np.minimum(cost.min(axis=1, initial=np.inf), self.base)
+        return np.asarray(np.divide(lowest, self.base, out=np.ones_like(lowest), where=self.base > 0))
+
+
+def paid_in_full(
+    choices: Menu, uses: Array, capacities: dict[str, float], rules: Suppliers, prices: Prices
+) -> Allotment:
+    """An allotment whose orders reach each supplier's minimum value at the prices really paid.
+
+    Values are counted at first prices, which no discount exceeds: budgets hold all the same, a minimum may not. Where
+    an order falls short, its supplier's minimum is raised by what lacks and all is shared out anew; the last time to
+    where the deepest discount of all of its lines still leaves enough.
+
+    Args:
+        choices: Choices of all lines.
+        uses: What one unit of each line takes of each of `MEASURES`, at first prices, shape (n, 5).
+        capacities: As for `allot`.
+        rules: Rules per supplier.
+        prices: By the quantity bought.
+    """
+    asked_for, minimum = rules.minimum[:, _VALUE], rules.minimum.copy()
+    share = np.ones(len(asked_for))
+    np.minimum.at(share, rules.of_line, prices.deepest())
+    enough = np.divide(asked_for, share, out=np.full_like(asked_for, np.inf), where=share > 0)
+    enough = np.where(asked_for > 0, enough, 0.0)
+    for attempt in range(_ATTEMPTS):
+        plan = allot(choices, uses, capacities, replace(rules, minimum=minimum))
+        units = choices.quantity[np.arange(len(uses)), plan.column]
+        paid = np.bincount(rules.of_line, prices.at(units) * units, minlength=len(asked_for))
+        ordered = np.bincount(rules.of_line, units, minlength=len(asked_for)) > 0
+        lacks = np.where(ordered, asked_for - paid, 0.0)
+        short = lacks > _EXACT * np.maximum(asked_for, 1.0)
+        if not short.any():
+            break
+        raised = enough if attempt == _ATTEMPTS - 2 else np.minimum(minimum[:, _VALUE] + lacks, enough)
+        minimum = minimum.copy()
+        minimum[:, _VALUE] = np.where(short | (minimum[:, _VALUE] > asked_for), raised, minimum[:, _VALUE])
+    return plan
 
 
 def capacities_of(supply: Supply) -> dict[str, float]:

@@ -183,7 +183,7 @@ def valued(
     def value(rows: npt.NDArray[np.intp], some: Lines, view: View) -> dict[str, Array]:
         ordered = quantity[rows]
         return {
-            "expected_cost": costs_of(some, supply).of(view.prospect, ordered),
+            "expected_cost": costs_of(some, supply).of(view.prospect, ordered) + some.fixed_cost * (ordered > 0),
             "stock_out_risk": view.prospect.stock_out_risk(ordered),
         }
 
@@ -202,7 +202,7 @@ def _terms(lines: Lines, view: View) -> Terms:
         maximum=lines.maximum,
         cover=np.where(keeps, np.inf, np.maximum(sold_in_time - there, 0.0)),
         rounding=lines.rounding.astype(np.int64),
-        room=np.maximum(lines.storage_maximum - there, 0.0),
+        room=np.maximum(lines.storage_maximum - lines.on_hand - lines.due_by_arrival(), 0.0),
         breaks=price_breaks(lines, view) if np.isfinite(lines.break_quantity).any() else None,
     )
 
@@ -229,6 +229,7 @@ def _decided(lines: Lines, view: View, supply: Supply) -> dict[str, Array]:
     )
     zero = np.zeros_like(wish)
     at_zero, at_quantity = costs.of(prospect, zero), costs.of(prospect, fitted.quantity)
+    at_wish = costs.of(prospect, wish) + lines.fixed_cost * (wish > 0)
     # A service target is met whatever an order costs; only least cost weighs it.
     waits = by_cost & (fitted.quantity > 0) & (at_zero - at_quantity <= _saved_by_waiting(lines, view, fitted.quantity))
     quantity = np.where(waits, 0.0, fitted.quantity)
@@ -243,8 +244,8 @@ def _decided(lines: Lines, view: View, supply: Supply) -> dict[str, Array]:
         "order_up_to": lines.on_hand + view.on_order + wish,
         "unconstrained_quantity": wish,
         "expected_cost_at_zero": at_zero,
-        "expected_cost": np.where(waits, at_zero, at_quantity),
-        "expected_cost_unconstrained": costs.of(prospect, wish),
+        "expected_cost": np.where(waits, at_zero, at_quantity + lines.fixed_cost * (quantity > 0)),
+        "expected_cost_unconstrained": at_wish,
         "stock_out_risk_before": prospect.stock_out_risk(zero),
         "stock_out_risk": prospect.stock_out_risk(quantity),
         "binding_constraint": binding,

@@ -75,9 +75,13 @@ def _decided(currency: str) -> pl.Expr:
     )
     for name, sentence in _SENTENCES.items():
         told = told.when(binding == name).then(pl.format(sentence, wish, quantity))
+    dearer = pl.format("ordering cuts the risk of running out from {} % to {} %, for {} {} more in this window",
+                       before, after, -saved, pl.lit(currency))  # fmt: skip
     return (
         told.when(~ordered)
         .then(pl.format("{} % risk of running out is worth less than more stock", before))
+        .when(saved < 0)
+        .then(dearer)
         .otherwise(
             pl.format(
                 "ordering cuts the risk of running out from {} % to {} % and the expected cost by {} {}",

@@ -145,6 +145,11 @@ class Lines:
         stated = ~seen.any(axis=1)
         return np.where(stated, self.lead, mean), np.where(stated, self.lead_sd**2, variance)
 
+    def due_by_arrival(self) -> Array:
+        """Expected units that come, less those that leave, by the mean arrival of an order placed now, shape (n,)."""
+        lead, _ = self.lead_moments()
+        return np.asarray((self.receipts * self.confidence * (self.due <= (self.now + lead)[:, None])).sum(axis=1))
+
     def may_fail(self) -> npt.NDArray[np.bool_]:
         """Which lines have an open order that may not come, shape (n,)."""
         return np.asarray(((self.confidence < 1) & (self.receipts > 0)).any(axis=1))

@@ -42,7 +42,7 @@ def lines_of(
     elapsed_days = (situation.as_of - situation.issued_on).days
     receipts, due_days, confidence = _flows(stock, situation, keys)
     lots, expiry_days = _lots(stock, situation, keys)
-    break_quantity, break_cost = _price_breaks(terms)
+    break_quantity, break_cost = price_breaks_of(terms)
     waits = supply.unmet_demand == "backorder"
     return Lines(
         on_hand=_floats(stock, "on_hand"),
@@ -166,7 +166,7 @@ def _lots(stock: pl.DataFrame, situation: Situation, keys: Sequence[str]) -> tup
     return units, expiry
 
 
-def _price_breaks(terms: pl.DataFrame) -> tuple[Array | None, Array | None]:
+def price_breaks_of(terms: pl.DataFrame) -> tuple[Array | None, Array | None]:
     """Quantities from which a unit costs less, and what it costs then, shapes (n, b); None where there are none."""
     if terms["price_breaks"].null_count() == terms.height:
         return None, None

@@ -51,7 +51,7 @@ def menu(
         threads: Blocks of lines at work at once; the result does not depend on it.
         choices: Quantities of each line, at least 4.
     """
-    room = np.maximum(lines.storage_maximum - lines.on_hand - lines.receipts.sum(axis=1), wish)
+    room = np.maximum(lines.storage_maximum - lines.on_hand - lines.due_by_arrival(), wish)
     keeps = np.where(lines.perishable(), wish, np.inf)  # more than wished might expire
     most = np.minimum(lines.maximum, np.minimum(room, keeps))
     quantity = quantities(Terms(lines.moq, lines.multiple, most), wish, choices)
