@@ -19,17 +19,24 @@ from serving.api import (
     drivers,
     forecasts,
     health,
+    known_forecasts,
+    lists,
     models,
     monitoring,
+    offers,
     replenishment,
     segments,
     totals,
 )
 from serving.auth import Keyring
+from serving.cursors import Cursors, signing_key
 from serving.store import Store
 from serving.telemetry import Metrics, Telemetry, event
 
-_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, health)
+# The hottest reads come first: routes are tried in this order.
+_NOUNS = (
+    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, monitoring, models, health,
+)  # fmt: skip
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -70,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncIterator[None]:
     ring = Keyring(settings)
     app.state.keyring = ring
+    app.state.cursors = Cursors(signing_key(settings.api_dir))
     store.refresh()
     _say(store)
     watching = asyncio.create_task(store.watch(_Changes(store), ring.note_uses))
