@@ -98,7 +98,7 @@ def opened(request: Request, asked: dict[str, Any]) -> tuple[Held, int]:
         asked: The query; `cursor` among it.
 
     Raises:
-        Problem: 503 when there is no release, 422 when the cursor is not of this question, 410 when its release is gone.
+        Problem: 503 without a release, 422 when the cursor is of another question, 410 when its release is gone.
     """
     store = request.app.state.store
     if not asked.get("cursor"):

@@ -1,4 +1,4 @@
-"""Forecasts by name: of one series, and of up to 1,000 at once. What an order system asks for a thousand times a minute."""
+"""Forecasts by name: of one series, and of up to 1,000 at once; what order systems ask for all day."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -53,7 +53,7 @@ def routes(series: list[str]) -> APIRouter:
     unknown = dict.fromkeys(series, "unknown")
 
     async def show_forecast(request: Request) -> Response:
-        """The forecast of one series, named by all of the shop's series columns. The answer is ready before it is asked for."""
+        """The forecast of one series, named by all of the shop's series columns."""
         held: Held = request.app.state.store.now()
         key = _named(request.scope["query_string"], series)
         text = _bodies(held).find(key_of(key))

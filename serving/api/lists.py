@@ -119,7 +119,7 @@ def contactable(held: Held, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of_list(held: Held, rows: pl.DataFrame, terms: dict[str, int | bool]) -> pl.DataFrame:
-    """One list judged as `purvey lists export` does, on the day of the newest scores; unknown terms are the strictest."""
+    """One list judged as `purvey lists export` does, on the day of its scores; unknown terms are the strictest."""
     day: date = rows["as_of"][0]
     judged = suppression.judge(
         rows.drop("consent_basis"),
