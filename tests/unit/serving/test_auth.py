@@ -23,7 +23,12 @@ PERMISSIONS: dict[str, str | None] = {
     "/v1/forecasts/drivers": "forecasts:read",
     "/v1/forecasts/changes": "forecasts:read",
     "/v1/forecasts/totals": "forecasts:read",
+    "/v1/forecasts/one": "forecasts:read",
+    "/v1/customers": "customers:read",
     "/v1/customers/{customer_id}": "customers:read",
+    "/v1/segment-migration": "customers:read",
+    "/v1/next-products": "customers:read",
+    "/v1/lists": "customers:read",
     "/v1/segments": "customers:read",
     "/v1/segments/{segment_id}/customers": "customers:read",
     "/v1/churn": "customers:read",
@@ -45,8 +50,13 @@ PERMISSIONS: dict[str, str | None] = {
     "/static/{name}": None,
 }
 WRITES = {"/sign-in", "/sign-out"}
+READS_BY_POST = {"/v1/forecasts:batch": "forecasts:read"}
+QUERIES = {"/v1/forecasts/one": "?product_id=80007A"}
 VALUES = {"customer_id": "12346", "segment_id": "champions", "name": "drift.html"}
 EXPORTS = {
+    "/v1/customers?format=arrow": "customers:read",
+    "/v1/forecasts?format=arrow": "forecasts:read",
+    "/v1/monitoring/drift?format=csv": "monitoring:read",
     "/v1/churn?format=csv": "customers:read",
     "/v1/segments?format=csv": "customers:read",
     "/v1/segments/champions/customers?format=csv": "customers:read",
@@ -62,7 +72,7 @@ def path_of(route: str) -> str:
     values = VALUES | ({"name": "purvey.css"} if route.startswith("/static") else {})
     for name, value in values.items():
         route = route.replace(f"{{{name}}}", value)
-    return route
+    return route + QUERIES.get(route, "")
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +90,14 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_batch_is_for_keys_that_read_forecasts(elsewhere: TestClient, keys: dict[str, str], scope: str) -> None:
+    for route, needed in READS_BY_POST.items():
+        answer = elsewhere.post(route, json={"series": [{"product_id": "none"}]}, headers=bearer(keys[scope]))
+        assert answer.status_code == (200 if scope in (needed, "admin") else 403), route
+        assert elsewhere.post(route, json={}).status_code == 401
+
+
 def test_every_route_stands_in_the_table(client: TestClient) -> None:
     found = set()
     for route in client.app.routes:
@@ -87,7 +105,7 @@ def test_every_route_stands_in_the_table(client: TestClient) -> None:
         for one in nested.routes if nested is not None else [route]:
             found |= {(method, one.path_format) for method in one.methods - {"HEAD"}}
     listed = {("GET", "/lists/{name}" if route.startswith("/lists/") else route) for route in PERMISSIONS}
-    assert found == listed | {("POST", route) for route in WRITES}
+    assert found == listed | {("POST", route) for route in WRITES | READS_BY_POST.keys()}
 
 
 @pytest.mark.parametrize("route", PERMISSIONS)
