@@ -35,7 +35,8 @@ from serving.telemetry import Metrics, Telemetry, event
 
 # The hottest reads come first: routes are tried in this order.
 _NOUNS = (
-    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, monitoring, models, health,
+    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, monitoring,
+    models, health,
 )  # fmt: skip
 
 

@@ -278,7 +278,7 @@ def _contacts(scores: pl.DataFrame, version: str) -> dict[str, pl.DataFrame]:
         exported_on=pl.lit(None, dtype=pl.Date),
         model_version=pl.lit(version),
     )  # fmt: skip
-    # The first may be contacted; then: said no, do not contact, not known, contacted lately, may; not on record; control.
+    # May be contacted; said no; do not contact; not known; contacted lately; may; not on record; control group.
     permissions = pl.DataFrame(
         {
             "customer_id": [*CUSTOMERS[:6], CUSTOMERS[7]],

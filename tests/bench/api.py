@@ -137,9 +137,8 @@ def made(folder: Path, series: int) -> Settings:
 def forecasts(series: int) -> pl.DataFrame:
     """Forecasts of many series, in the order of their keys."""
     chance = np.random.default_rng(1)
-    names = pl.DataFrame({"product_id": pl.int_range(series, eager=True).cast(pl.String).str.zfill(6)}).select(
-        "P" + pl.col("product_id")
-    )
+    numbers = pl.int_range(series, eager=True).cast(pl.String).str.zfill(6)
+    names = pl.DataFrame({"product_id": "P" + numbers})
     periods = pl.DataFrame({"period": [ISSUED_ON + timedelta(weeks=week) for week in range(PERIODS)]})
     grid = names.join(periods, how="cross")
     mean = chance.gamma(2.0, 40.0, grid.height)
