@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import request_response
+from starlette.types import Receive, Scope, Send
 
 from serving import auth
 
@@ -23,7 +24,14 @@ class LeanRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Endpoint, **more: Any) -> None:
         super().__init__(path, endpoint, **more)
-        self.app = request_response(endpoint)
+        self._lean = request_response(endpoint)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; what is not a method of this route is FastAPI's to refuse."""
+        if scope["method"] in self.methods:
+            await self._lean(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
 
 
 def guarded(scope: str, endpoint: Endpoint) -> Endpoint:

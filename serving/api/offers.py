@@ -77,7 +77,8 @@ def routes(_series: list[str]) -> APIRouter:
         """By customer, kind and rank. `because_of` is the own product that says most for it. CSV needs lists:export."""
 
         def rows(held: Held) -> pl.DataFrame:
-            chosen = {"customer_id": asked.customer_id, "kind": [asked.kind] if asked.kind else []}
+            kinds: list[str] = [asked.kind] if asked.kind else []
+            chosen = {"customer_id": asked.customer_id, "kind": kinds}
             return found(held.table(_TABLE), chosen, "There is no offer for {}.").sort("customer_id", "kind", "rank")
 
         return listed(request, _TABLE, rows, asked.model_dump(), "next-products", dated="as_of")
