@@ -44,6 +44,7 @@ bench: $(READY)  ## Measure the flow, demand, customers and supply: seconds, mem
 	@PYTHONPATH=. $(BIN)/python tests/bench/replenishment.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/simulator.py
 	@PYTHONPATH=. $(BIN)/python tests/bench/baskets.py
+	@PYTHONPATH=.:tests $(BIN)/python tests/bench/api.py
 	@PYTHONPATH=.:tests $(BIN)/python tests/bench/rounds.py
 
 client: $(READY)  ## Generate a typed Python client of the API into build/client

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import polars as pl
 
 from features.orders import with_revisions
 from pipelines.lake import Lake
 from pipelines.release import Release, activate, current, freeze, prune
+from pipelines.sections import Channel
 from pipelines.settings import Settings
 from pipelines.summary import Summary
 
@@ -28,6 +30,11 @@ NEWEST_BY = {
     "path_ranks": "issued_on",
     "customer_scores": "as_of",
     "segments": "as_of",
+    "segment_migration": "as_of",
+    "customer_changes": "as_of",
+    "customer_reasons": "as_of",
+    "next_products": "as_of",
+    "lists": "as_of",
     "replenishment": "as_of",
     "item_classes": "month",
     "stock_review": "as_of",
@@ -50,6 +57,10 @@ def make_release(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
     if "forecasts" in tables:
         tables["series"] = series_attributes(lake, tables["forecasts"].select(keys).unique(), keys)
         tables["history"] = recent_history(lake, keys)
+        tables["forecasts"] = tables["forecasts"].sort([*keys, "period"])  # as the API holds them: it need not sort
+    if "lists" in tables:
+        tables["contact_permissions"] = permissions(lake, tables["lists"])
+        tables["contacts"] = contacts(settings, lake)
     champions = {name: tracker.champion(name) for name in MODELS}
     registered = [champion for champion in champions.values() if champion is not None]
     tables["models"] = pl.DataFrame(
@@ -88,6 +99,30 @@ def newest(lake: Lake, table: str, column: str) -> pl.DataFrame:
     return (rows if last is None else rows.filter(pl.col(column) == last)).collect()
 
 
+def permissions(lake: Lake, lists: pl.DataFrame) -> pl.DataFrame:
+    """Whom on a list the shop may write to, as it is known now; whoever is not on record is not among them."""
+    columns = ["customer_id", "do_not_contact", "consent", *(f"consent_{one}" for one in get_args(Channel))]
+    if not lake.exists("customers"):
+        return pl.DataFrame(schema={name: pl.String if name == "customer_id" else pl.Boolean for name in columns})
+    known = lake.read("customers")
+    return known.select(one for one in columns if one in known.columns).join(lists, on="customer_id", how="semi")
+
+
+def contacts(settings: Settings, lake: Lake) -> pl.DataFrame:
+    """Every contact within the longest cool-off of a campaign: list, customer and day."""
+    exported = lake.read("lists").filter(pl.col("state") == "exported")
+    at = pl.col("contacted_at").dt.convert_time_zone(settings.timezone).dt.date()
+    posted = lake.read_or_empty("campaign_outcomes").drop_nulls("contacted_at")
+    both = pl.concat(
+        [
+            exported.select("list_id", "customer_id", contacted_on="exported_on"),
+            posted.select("list_id", "customer_id", contacted_on=at),
+        ]
+    )
+    longest = max((one.cool_off_days for one in settings.customers.campaigns), default=0)
+    return both.filter(pl.col("contacted_on") > pl.col("contacted_on").max() - timedelta(days=longest + 1))
+
+
 def series_attributes(lake: Lake, series: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """The served series with what is known about them: product and location descriptions, own attributes."""
     for table, on in (("series", keys), ("products", ["product_id"]), ("locations", ["location_id"])):
@@ -118,6 +153,10 @@ def _shop_facts(settings: Settings) -> dict[str, Any]:
         "quantiles": settings.demand.quantiles,
         "churn_horizon_days": settings.customers.churn_horizon_days,
         "value_horizon_days": settings.customers.value_horizon_days,
+        "campaigns": {
+            one.name: {"needs_consent": one.needs_consent, "cool_off_days": one.cool_off_days}
+            for one in settings.customers.campaigns
+        },
         "illustrative": settings.illustrates_supply,
     }
 

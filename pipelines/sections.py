@@ -224,6 +224,7 @@ class Serving(Section):
     port: int = Field(default=8000, ge=1, le=65535)
     stale_after_days: float = Field(default=8, gt=0)
     keep_releases: int = Field(default=5, ge=2)
+    runs_every_hours: float | None = Field(default=None, gt=0, description="answers may be kept until the next run")
     state: str | None = Field(default=None, description="folder of keys and of what the API takes in")
     database: str | None = Field(default=None, description="PostgreSQL in place of SQLite in `state`, as a URL")
     public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")

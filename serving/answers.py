@@ -1,8 +1,7 @@
-"""The shape of every answer: where it comes from, how old it is, pages and their cursors, CSV."""
+"""The shape of every answer: where it comes from, how old it is, what part of a list it is."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable
 from datetime import date
@@ -10,20 +9,19 @@ from typing import Any
 
 import orjson
 import polars as pl
-import polars.selectors as cs
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.files import spreadsheet_safe
-from serving import auth
+from serving import auth, layouts
+from serving.bodies import tidy
+from serving.cursors import Place
 from serving.problems import Problem
 from serving.store import Held
 
 MOST = 1000
 MOST_LETTERS = 200
-_LARGEST_START = 2**31
-CSV = "text/csv"
-_DECIMALS = 6
+_PAGING = {"limit", "cursor", "format", "layout"}
+_VARY = "Accept, Authorization, Cookie"
 
 
 class Answer(BaseModel):
@@ -44,68 +42,112 @@ class Page(Answer):
     next: str | None
 
 
-def answer(request: Request, held: Held, content: dict[str, Any], *, as_of: Any, model_version: str | None) -> Response:
+class Columns(Page):
+    """A page as one list a column instead of one object an item: some three times smaller."""
+
+    model_config = ConfigDict(extra="allow")
+
+    columns: dict[str, list[Any]]
+
+
+def answer(
+    request: Request,
+    held: Held,
+    content: dict[str, Any],
+    *,
+    as_of: Any,
+    model_version: str | None,
+    media_type: str = layouts.ROWS,
+) -> Response:
     """Plain data as the body of an answer; 304 when the sender has it already."""
-    said = {
-        "release": held.release.id,
-        "as_of": as_of,
-        "model_version": model_version,
-        "stale": held.stale,
-    }
-    body = orjson.dumps(said | content)
-    tag = f'"{held.release.id}-{hashlib.sha256(body).hexdigest()[:16]}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, Cookie"}
-    if request.headers.get("if-none-match") == tag:
+    body = orjson.dumps(_said(held, as_of, model_version) | content)
+    return sent(request, held, body, media_type=media_type)
+
+
+def ready(request: Request, held: Held, name: str, content: str, *, as_of: Any, model_version: str | None) -> Response:
+    """What is JSON already as the only field of an answer.
+
+    Args:
+        request: Who asks.
+        held: The release.
+        name: The field.
+        content: Its JSON text.
+        as_of: As of when.
+        model_version: By which model.
+    """
+    opening = orjson.dumps(_said(held, as_of, model_version))[:-1].decode()
+    return sent(request, held, f'{opening},"{name}":{content}}}'.encode())
+
+
+def sent(request: Request, held: Held, body: bytes, *, media_type: str = layouts.ROWS) -> Response:
+    """A body with its ETag and how long it may be kept; 304 when the sender has it already."""
+    tag = f'"{held.release.id}-{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
+    keeps = held.max_age_seconds(request.app.state.serving.runs_every_hours)
+    kept = f"private, max-age={keeps}" if keeps else "private, no-cache"
+    headers = {"ETag": tag, "Cache-Control": kept, "Vary": _VARY}
+    if _has(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
 
 
-def page(held: Held, frame: pl.DataFrame, *, limit: int, cursor: str | None) -> tuple[pl.DataFrame, dict[str, Any]]:
+def opened(request: Request, asked: dict[str, Any]) -> tuple[Held, int]:
+    """The release to answer from, and where on its list: for a walk the release it began on.
+
+    Args:
+        request: Who asks.
+        asked: The query; `cursor` among it.
+
+    Raises:
+        Problem: 503 without a release, 422 when the cursor is of another question, 410 when its release is gone.
+    """
+    store = request.app.state.store
+    if not asked.get("cursor"):
+        return store.now(), 0
+    place = request.app.state.cursors.read(asked["cursor"], _question(request, asked))
+    return store.of(place.release), place.start
+
+
+def page(
+    request: Request, held: Held, frame: pl.DataFrame, asked: dict[str, Any], start: int
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """One page of a frame, with the total and the cursor of the next page.
 
-    Raises:
-        Problem: 410 when the cursor is of another release, 422 when it is none.
+    Args:
+        request: Who asks.
+        held: The release, as `opened` gave it.
+        frame: The whole list.
+        asked: The query; `limit` among it.
+        start: Where the page begins, as `opened` gave it.
     """
-    start = _read_cursor(held, cursor) if cursor else 0
-    end = start + limit
-    following = _cursor(held, end) if end < frame.height else None
-    return tidy(frame.slice(start, limit)), {"total": frame.height, "next": following}
+    end = start + asked["limit"]
+    following = None
+    if end < frame.height:
+        following = request.app.state.cursors.make(Place(held.release.id, end), _question(request, asked))
+    return tidy(frame.slice(start, asked["limit"])), {"total": frame.height, "next": following}
 
 
-def tidy(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows as they are sent: numbers without the noise of their last digits."""
-    return frame.with_columns(cs.float().round(_DECIMALS))
-
-
-def wants_csv(request: Request, asked: str | None) -> bool:
-    """Whether the sender asks for CSV, by `format=csv` or by the Accept header.
+def wanted(request: Request, asked: dict[str, Any]) -> str:
+    """The media type the sender asks for; whole lists need their own scope.
 
     Raises:
-        Problem: 403 when its key may not export lists.
+        Problem: 403 when a key may not export lists.
     """
-    if asked != "csv" and (asked is not None or CSV not in request.headers.get("accept", "")):
-        return False
-    auth.require(request, "lists:export")
-    auth.spend(request, "exports")
-    return True
+    kind = layouts.media_type(request, asked.get("format"), asked.get("layout"))
+    if is_export(kind):
+        auth.require(request, "lists:export")
+        auth.spend(request, "exports")
+    return kind
 
 
-def csv(request: Request, held: Held, frame: pl.DataFrame, name: str) -> Response:
-    """A whole list as a CSV file that is safe to open in a spreadsheet; noted in the audit. Lists in cells are JSON."""
-    auth.note_audit(request, "export", rows=frame.height, list=name, release=held.release.id)
-    nested = [column for column, dtype in frame.schema.items() if dtype.is_nested()]
-    flat = tidy(frame).with_columns(
-        pl.Series(column, [orjson.dumps(value).decode() for value in frame[column].to_list()], dtype=pl.String)
-        for column in nested
-    )
-    file = f"{held.release.shop.get('shop', 'shop')}-{name}-{held.release.id}.csv"
-    headers = {
-        "Content-Disposition": f'attachment; filename="{file}"',
-        "Cache-Control": "private, no-store",
-        "X-Release": held.release.id,
-        "X-Stale": str(held.stale).lower(),
-    }
-    return Response(spreadsheet_safe(flat).write_csv().encode(), media_type=CSV, headers=headers)
+def is_export(kind: str) -> bool:
+    """Whether a media type means the whole list as a file."""
+    return kind in (layouts.CSV, layouts.ARROW)
+
+
+def export(request: Request, held: Held, rows: pl.DataFrame, file: str, kind: str) -> Response:
+    """A whole list as a file; the audit says who took it."""
+    auth.note_audit(request, "export", rows=rows.height, list=file, release=held.release.id)
+    return layouts.export(held, rows, file, kind)
 
 
 def matching(frame: pl.DataFrame, filters: dict[str, list[str]]) -> pl.DataFrame:
@@ -150,46 +192,58 @@ def found(frame: pl.DataFrame, filters: dict[str, list[str]], nothing: str) -> p
 
 def listed(
     request: Request,
-    held: Held,
     table: str,
-    rows: pl.DataFrame,
+    rows_of: Callable[[Held], pl.DataFrame],
     asked: dict[str, Any],
     file: str,
+    *,
     items_of: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+    more: Callable[[Held], dict[str, Any]] = lambda _held: {},
+    dated: str = "issued_on",
 ) -> Response:
-    """A list of what a table holds: the whole as CSV, or one page of it.
+    """A list of what a table holds: the whole as a file, or one page of it.
 
     Args:
         request: Who asks.
-        held: The release.
         table: The table; it says as of when, and by which model.
-        rows: Its rows that are asked for, in their order.
-        asked: `format`, `limit` and `cursor`.
-        file: What the CSV file is called.
+        rows_of: The rows of a release that are asked for, in their order.
+        asked: The query: `format`, `layout`, `limit`, `cursor` and filters.
+        file: What the file is called.
         items_of: Makes items of the rows of a page.
+        more: What else a page says.
+        dated: The column that says as of when.
 
     Raises:
-        Problem: As `wants_csv` and `page` raise.
+        Problem: As `opened` and `wanted` raise.
     """
-    if wants_csv(request, asked["format"]):
-        return csv(request, held, rows, file)
-    items, paging = page(held, rows, limit=asked["limit"], cursor=asked["cursor"])
-    content = paging | {"items": items_of(items).to_dicts()}
-    dated, made = held.only(table, "issued_on"), held.only(table, "model_version")
-    return answer(request, held, content, as_of=dated, model_version=made)
+    kind = wanted(request, asked)
+    held, start = opened(request, asked)
+    rows = rows_of(held)
+    if is_export(kind):
+        return export(request, held, rows, file, kind)
+    items, paging = page(request, held, rows, asked, start)
+    content = more(held) | paging | layouts.content(items_of(items), kind)
+    columns = held.table(table).columns
+    return answer(
+        request,
+        held,
+        content,
+        as_of=held.only(table, dated) if dated in columns else held.data_as_of,
+        model_version=held.only(table, "model_version") if "model_version" in columns else held.model_versions,
+        media_type=kind,
+    )
 
 
-def _cursor(held: Held, start: int) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([held.release.id, start])).decode().rstrip("=")
+def _said(held: Held, as_of: Any, model_version: str | None) -> dict[str, Any]:
+    return {"release": held.release.id, "as_of": as_of, "model_version": model_version, "stale": held.stale}
 
 
-def _read_cursor(held: Held, cursor: str) -> int:
-    try:
-        release, start = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not isinstance(start, int) or not 0 <= start < _LARGEST_START:
-            raise ValueError(start)
-    except (ValueError, TypeError) as error:
-        raise Problem("invalid-request", "The cursor is not one of ours.", errors=[("cursor", "unreadable")]) from error
-    if release != held.release.id:
-        raise Problem("cursor-expired", f"The cursor is of release {release}; {held.release.id} is current now.")
-    return start
+def _has(known: str | None, tag: str) -> bool:
+    """Whether If-None-Match names a tag: weak ones count as strong (RFC 9110, 13.1.2)."""
+    if known is None:
+        return False
+    return known == "*" or tag in (one.strip().removeprefix("W/") for one in known.split(","))
+
+
+def _question(request: Request, asked: dict[str, Any]) -> list[Any]:
+    return [request.scope["path"], {name: value for name, value in asked.items() if name not in _PAGING}]

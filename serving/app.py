@@ -24,13 +24,17 @@ from serving.api import (
     drivers,
     forecasts,
     health,
+    known_forecasts,
+    lists,
     models,
     monitoring,
+    offers,
     replenishment,
     segments,
     totals,
 )
 from serving.auth import Keyring
+from serving.cursors import Cursors, signing_key
 from serving.guard import Guard
 from serving.limits import Limiter
 from serving.logs import RequestLog, event
@@ -40,7 +44,11 @@ from serving.telemetry import Telemetry
 from serving.tracing import Spans
 
 SHARED_FIGURES = "PURVEY_SHARED_FIGURES"  # set for its workers by the process that starts them
-_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, audit, health)
+# The hottest reads come first: routes are tried in this order.
+_NOUNS = (
+    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, monitoring,
+    models, audit, health,
+)  # fmt: skip
 
 
 def shared_figures() -> Path | None:
@@ -95,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncIterator[None]:
     app.state.database = database = Database(settings)
     app.state.keyring = ring = Keyring(database)
+    app.state.cursors = Cursors(signing_key(settings.api_dir))
     issuer: Issuer | None = app.state.issuer
     store.refresh()
     _say(store)

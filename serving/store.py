@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import polars as pl
 from features.tables import quantile_of
 from pipelines.errors import PurveyError
 from pipelines.release import CURRENT, Release, verify
+from serving import bodies
 from serving.logs import fault
 from serving.problems import Problem
 
@@ -39,7 +41,6 @@ class Held:
         # In memory like the tables: the folder may be pruned while this release still answers.
         self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
         self._only: dict[tuple[str, str], Any] = {}
-        self.forecasts = forecasts_by_series(self._tables, self.series)
         if "forecast_changes" in self._tables:
             moves, move = self._tables["forecast_changes"], (pl.col("mean") - pl.col("mean_before")).abs()
             self._tables["forecast_changes"] = moves.sort(
@@ -50,6 +51,50 @@ class Held:
             self._tables["customer_scores"] = scores.sort(
                 ["churn_probability", "value", "customer_id"], descending=[True, True, False], nulls_last=True
             )
+        self.forecast_bodies = self._forecast_bodies()
+        self.customer_bodies = self._customer_bodies()
+
+    @cached_property
+    def forecasts(self) -> pl.DataFrame | None:
+        """One row a series, as `forecasts_by_series` gives it: made at the first look, since few need all of them."""
+        return forecasts_by_series(self._tables, self.series)
+
+    def forecasts_of(self, series: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `forecasts` of these series only, in the order of their keys."""
+        own = self.table("forecasts").join(series.select(self.series), on=self.series, how="semi")
+        found = forecasts_by_series(self._tables | {"forecasts": own}, self.series)
+        assert found is not None
+        return found
+
+    @cached_property
+    def forecast_series(self) -> pl.DataFrame:
+        """The keys of the series that have a forecast, in the order of `forecast_bodies`.
+
+        Raises:
+            Problem: 404, this shop has no forecasts.
+        """
+        return self.table("forecasts").select(
+            pl.col(self.series).filter(pl.struct(self.series).rle_id().is_first_distinct())
+        )
+
+    def _forecast_bodies(self) -> bodies.Bodies | None:
+        if "forecasts" not in self._tables:
+            return None
+        rows, order = self._tables["forecasts"], [*self.series, "period"]
+        if not _is_sorted(rows, order):  # releases are written in order; of those made before, a sorted copy is held
+            self._tables["forecasts"] = rows = rows.sort(order)
+
+        def shaped(part: pl.DataFrame) -> pl.DataFrame:
+            found = forecasts_by_series(self._tables | {"forecasts": part}, self.series)
+            assert found is not None
+            return found
+
+        return bodies.made(rows, self.series, shaped)
+
+    def _customer_bodies(self) -> bodies.Bodies | None:
+        if "customer_scores" not in self._tables:
+            return None
+        return bodies.made(self._tables["customer_scores"], ["customer_id"], bodies.tidy)
 
     @property
     def age_days(self) -> float:
@@ -60,6 +105,13 @@ class Held:
     def stale(self) -> bool:
         """Whether the release is older than it should be."""
         return self.age_days > self._stale_after_days
+
+    def max_age_seconds(self, runs_every_hours: float | None) -> int:
+        """How long an answer may be kept: until the next release is due; 0 where none is planned or it is late."""
+        if runs_every_hours is None:
+            return 0
+        due = self.release.created_at + timedelta(hours=runs_every_hours)
+        return max(int((due - datetime.now(UTC)).total_seconds()), 0)
 
     @property
     def model_versions(self) -> str | None:
@@ -116,6 +168,7 @@ class Store:
 
     Attributes:
         held: The release that is answered from; None until a sound one is there.
+        before: The release that was held before, so that page walks begun on it can end; None once its folder is gone.
         trouble: Why what `current` names is not the one held; None when all is well.
     """
 
@@ -124,6 +177,7 @@ class Store:
         self._stale_after_days = stale_after_days
         self._refused: tuple[str, float] | None = None
         self.held: Held | None = None
+        self.before: Held | None = None
         self.trouble: str | None = None
         self.refusals = 0
 
@@ -137,12 +191,26 @@ class Store:
             raise Problem("not-ready", self.trouble or "No release is loaded yet.", headers={"Retry-After": "5"})
         return self.held
 
+    def of(self, release: str) -> Held:
+        """The release a page walk began on: the one held, or the one before.
+
+        Raises:
+            Problem: 410, it is no longer here.
+        """
+        now = self.now()
+        found = next((one for one in (now, self.before) if one is not None and one.release.id == release), None)
+        if found is None:
+            raise Problem("cursor-expired", f"The cursor is of release {release}; {now.release.id} is current now.")
+        return found
+
     def refresh(self) -> bool:
         """Take up the current release if it is another one and sound; the old one answers meanwhile.
 
         Returns:
             Whether a new release was taken up.
         """
+        if self.before is not None and not self.before.release.folder.exists():
+            self.before = None  # it was removed: somebody in it may have been forgotten
         link = self._releases_dir / CURRENT
         if not link.is_symlink():
             self.trouble = "There is no release yet: run `purvey run`." if self.held is None else None
@@ -162,6 +230,8 @@ class Store:
             self._refused = name, time.monotonic()
             self.refusals += 1
             return False
+        # Whom the release before names may have been forgotten: then its folder is gone.
+        self.before = self.held if self.held is not None and self.held.release.folder.exists() else None
         self.held, self.trouble, self._refused = fresh, None, None
         return True
 
@@ -177,6 +247,15 @@ class Store:
                     await asyncio.to_thread(step)
                 except Exception as error:
                     fault(error)
+
+
+def _is_sorted(rows: pl.DataFrame, order: list[str]) -> bool:
+    """Whether rows stand in the order of these columns, without sorting them."""
+    later, same = pl.lit(False), pl.lit(True)
+    for column in order:
+        now, before = pl.col(column), pl.col(column).shift()
+        later, same = later | (same & (now > before)), same & (now == before)
+    return bool(rows.select((later | same).slice(1).all()).item())
 
 
 def forecasts_by_series(tables: dict[str, pl.DataFrame], keys: list[str]) -> pl.DataFrame | None:

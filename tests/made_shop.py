@@ -230,7 +230,74 @@ def _customers(chance: np.random.Generator, version: str) -> dict[str, pl.DataFr
         mean_value=pl.lit(410.0),
         model_version=pl.lit(version),
     )
-    return {"customer_scores": scores, "segments": table.sort("scheme", "segment")}
+    return {"customer_scores": scores, "segments": table.sort("scheme", "segment"), **_contacts(scores, version)}
+
+
+def _contacts(scores: pl.DataFrame, version: str) -> dict[str, pl.DataFrame]:
+    """Who moved, what they may buy next, and a list of a campaign with who on it may be contacted."""
+    moves = scores.head(4).select(
+        as_of=pl.lit(AS_OF),
+        previous_as_of=pl.lit(AS_OF - timedelta(days=7)),
+        scheme=pl.lit("rfm"),
+        from_segment=pl.Series(["champions", "champions", "others", "outside"]),
+        to_segment=pl.Series(["champions", "others", "champions", "champions"]),
+        customers=pl.Series([40, 5, 7, 2], dtype=pl.Int64),
+        share_of_from_segment=pl.lit(0.1),
+        value_before=pl.lit(100.0),
+        value_now=pl.lit(90.0),
+    )
+    offers = scores.head(3).select(
+        "as_of",
+        "customer_id",
+        kind=pl.lit("new"),
+        rank=pl.lit(1, dtype=pl.Int32),
+        product_id=pl.lit(PRODUCTS[0]),
+        score=pl.lit(0.4),
+        because_of=pl.lit(None, dtype=pl.String),
+        popularity_rank=pl.lit(1, dtype=pl.Int32),
+        model=pl.lit("neighbours"),
+    )
+    listed = scores.head(8).select(
+        "customer_id", "as_of", "churn_probability", "churn_band", "value", "value_low", "value_high", "segment",
+        "previous_segment", "next_order_on",
+        list_id=pl.lit("win_back-2011-12-09"),
+        campaign=pl.lit("win_back"),
+        rank=pl.int_range(1, 9, dtype=pl.Int64),
+        action=pl.lit("write"),
+        channel=pl.lit("email"),
+        owner=pl.lit(None, dtype=pl.String),
+        value_at_risk=pl.lit(10.0),
+        response_rate=pl.lit(0.1),
+        response_basis=pl.lit("assumed"),
+        cost=pl.lit(1.0),
+        expected_profit=pl.lit(5.0),
+        consent_basis=pl.lit("consent"),
+        expires_on=pl.lit(AS_OF + timedelta(days=28)),
+        control_group=pl.int_range(8) == 7,
+        change=pl.lit("entered"),
+        state=pl.lit("built"),
+        exported_on=pl.lit(None, dtype=pl.Date),
+        model_version=pl.lit(version),
+    )  # fmt: skip
+    # May be contacted; said no; do not contact; not known; contacted lately; may; not on record; control group.
+    permissions = pl.DataFrame(
+        {
+            "customer_id": [*CUSTOMERS[:6], CUSTOMERS[7]],
+            "do_not_contact": [None, None, True, None, None, False, None],
+            "consent": [True, False, True, None, True, True, True],
+            "consent_email": pl.Series([None] * 7, dtype=pl.Boolean),
+        }
+    )
+    contacts = pl.DataFrame(
+        {"list_id": ["other-2011-12-01"], "customer_id": [CUSTOMERS[4]], "contacted_on": [AS_OF - timedelta(days=8)]}
+    )
+    return {
+        "segment_migration": moves,
+        "next_products": offers,
+        "lists": listed,
+        "contact_permissions": permissions,
+        "contacts": contacts,
+    }
 
 
 def _replenishment(chance: np.random.Generator, version: str) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from serving.answers import Page, answer, csv, page, wants_csv
+from serving.answers import Page, listed
 from serving.api.customers import EXAMPLE as CUSTOMER
 from serving.api.customers import Customer
 from serving.api.parameters import NEXT, Listing, documented, with_csv
@@ -19,6 +19,7 @@ class ChurnFilters(Listing):
     """Which customers, and how they are written."""
 
     min_risk: float = Field(default=0.0, ge=0, le=1, description="Only from this churn probability.", examples=[0.5])
+    min_value: float | None = Field(default=None, description="Only from this expected value.", examples=[500])
     band: str | None = Field(default=None, description="Only this churn band.", examples=["high"])
     segment: str | None = Field(default=None, description="Only this segment.", examples=["champions"])
 
@@ -48,18 +49,12 @@ def routes(_series: list[str]) -> APIRouter:
     )
     async def list_churn(request: Request, asked: Annotated[ChurnFilters, Query()]) -> Response:
         """Active customers only: the lapsed have left already. CSV needs the scope lists:export."""
-        held: Held = request.app.state.store.now()
-        rows = at_risk(held, asked.min_risk, asked.band, asked.segment)
-        if wants_csv(request, asked.format):
-            return csv(request, held, rows, "churn")
-        items, paging = page(held, rows, limit=asked.limit, cursor=asked.cursor)
-        return answer(
-            request,
-            held,
-            paging | {"items": items.to_dicts()},
-            as_of=held.only("customer_scores", "as_of"),
-            model_version=held.only("customer_scores", "model_version"),
-        )
+
+        def rows(held: Held) -> pl.DataFrame:
+            known = at_risk(held, asked.min_risk, asked.band, asked.segment)
+            return known if asked.min_value is None else known.filter(pl.col("value") >= asked.min_value)
+
+        return listed(request, "customer_scores", rows, asked.model_dump(), "churn", dated="as_of")
 
     return router
 

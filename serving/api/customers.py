@@ -1,17 +1,27 @@
 """One customer: status, risk of leaving, value, segment, reasons."""
 
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import polars as pl
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from serving.answers import MOST_LETTERS, Answer, answer, tidy
-from serving.api.parameters import documented
+from serving.answers import MOST, MOST_LETTERS, Answer, Page, listed, matching, ready
+from serving.api.parameters import NEXT, Listing, documented, with_csv
 from serving.auth import needs
+from serving.lean import LeanRoute, guarded
 from serving.problems import Problem, responses
 from serving.store import Held
+
+_SCOPE = "customers:read"
+_ID = {
+    "name": "customer_id",
+    "in": "path",
+    "required": True,
+    "description": "The customer's id.",
+    "schema": {"type": "string", "minLength": 1, "examples": ["12347"]},
+}
 
 
 class Customer(BaseModel):
@@ -61,33 +71,76 @@ EXAMPLE = {
 }
 
 
+class Customers(Page):
+    """A page of customers."""
+
+    items: list[Customer]
+
+
+class CustomerFilters(Listing):
+    """Which customers, and how they are written."""
+
+    customer_id: list[str] = Field(default=[], max_length=MOST, description="Only these; repeat it for several.")
+    status: Literal["active", "lapsed"] | None = Field(
+        default=None, description="Only with this status.", examples=["active"]
+    )
+    segment: list[str] = Field(default=[], max_length=MOST, description="Only this segment.", examples=[["champions"]])
+    min_value: float | None = Field(default=None, description="Only from this expected value.", examples=[500])
+
+
 def routes(_series: list[str]) -> APIRouter:
     """The routes of this noun."""
-    router = APIRouter(tags=["customers"], dependencies=[needs("customers:read")])
+    router = APIRouter(tags=["customers"], dependencies=[needs(_SCOPE)])
+    page = {"as_of": "2011-12-09", "model_version": "2", "total": 5852, "next": NEXT, "items": [EXAMPLE]}
 
     @router.get(
+        "/v1/customers",
+        summary="Customers",
+        responses=with_csv(documented(Customers, page), "customer_id,status,value\n12347,active,3120.5\n")
+        | responses("not-in-this-shop", "cursor-expired"),
+        response_model=Customers,
+    )
+    async def list_customers(request: Request, asked: Annotated[CustomerFilters, Query()]) -> Response:
+        """Every customer with their scores, most at risk first. CSV and Arrow need the scope lists:export."""
+        return listed(
+            request,
+            "customer_scores",
+            lambda held: _chosen(held, asked),
+            asked.model_dump(),
+            "customers",
+            dated="as_of",
+        )
+
+    # A lean route: CRM screens ask for one customer at each call they take.
+    router.add_api_route(
         "/v1/customers/{customer_id:path}",
+        guarded(_SCOPE, show_customer),
+        methods=["GET"],
         summary="One customer",
         responses=documented(CustomerAnswer, {"as_of": "2011-12-09", "model_version": "2", "customer": EXAMPLE})
         | responses("not-found", "not-in-this-shop"),
         response_model=CustomerAnswer,
+        openapi_extra={"parameters": [_ID]},
+        route_class_override=LeanRoute,
     )
-    async def show_customer(
-        request: Request,
-        customer_id: Annotated[
-            str, Path(min_length=1, max_length=MOST_LETTERS, description="The customer's id.", examples=["12347"])
-        ],
-    ) -> Response:
-        """Scores of one customer as of the release's date."""
-        held: Held = request.app.state.store.now()
-        row = _row(held, customer_id)
-        return answer(request, held, {"customer": row}, as_of=row["as_of"], model_version=row["model_version"])
-
     return router
 
 
-def _row(held: Held, customer_id: str) -> dict[str, Any]:
-    rows = held.table("customer_scores").filter(pl.col("customer_id") == customer_id)
-    if rows.is_empty():
-        raise Problem("not-found", f"There is no customer {customer_id}.")
-    return tidy(rows).row(0, named=True)
+async def show_customer(request: Request) -> Response:
+    """Scores of one customer as of the release's date."""
+    held: Held = request.app.state.store.now()
+    if held.customer_bodies is None:
+        raise Problem("not-in-this-shop", "This shop has no customer scores.")
+    customer_id = request.path_params["customer_id"]
+    text = held.customer_bodies.find(customer_id)
+    if text is None:
+        raise Problem("not-found", f"There is no customer {customer_id[:MOST_LETTERS]}.")
+    as_of, version = held.only("customer_scores", "as_of"), held.only("customer_scores", "model_version")
+    return ready(request, held, "customer", text, as_of=as_of, model_version=version)
+
+
+def _chosen(held: Held, asked: CustomerFilters) -> pl.DataFrame:
+    rows = matching(held.table("customer_scores"), {"customer_id": asked.customer_id, "segment": asked.segment})
+    if asked.status is not None:
+        rows = rows.filter(status=asked.status)
+    return rows if asked.min_value is None else rows.filter(pl.col("value") >= asked.min_value)

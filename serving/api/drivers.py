@@ -58,13 +58,15 @@ def routes(series: list[str]) -> APIRouter:
 
         CSV has one column a driver and needs the scope lists:export.
         """
-        held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in series}
-        known = visible(request, held.table(_TABLE))
-        rows = found(known, chosen, "No drivers are stored for {}: only the largest series have them.")
-        rows = rows.sort(*series, "period").with_columns(words=f"words_{given['lang']}").drop("words_en", "words_zh")
-        return listed(request, held, _TABLE, rows, given, "drivers", _together)
+        nothing = "No drivers are stored for {}: only the largest series have them."
+
+        def rows(held: Held) -> pl.DataFrame:
+            known = found(visible(request, held.table(_TABLE)), chosen, nothing).sort(*series, "period")
+            return known.with_columns(words=f"words_{given['lang']}").drop("words_en", "words_zh")
+
+        return listed(request, _TABLE, rows, given, "drivers", items_of=_together)
 
     return router
 

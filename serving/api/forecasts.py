@@ -3,13 +3,15 @@
 from datetime import date
 from typing import Annotated, Any
 
+import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from serving.answers import Page, answer, csv, found, listed, page, wants_csv
+from serving import layouts
+from serving.answers import Page, answer, export, found, is_export, listed, opened, page, wanted
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs, visible
-from serving.problems import Problem, responses
+from serving.problems import responses
 from serving.store import Held
 
 
@@ -70,32 +72,34 @@ def routes(series: list[str]) -> APIRouter:
     @router.get(
         "/v1/forecasts",
         summary="Forecasts of demand",
-        responses=with_csv(documented(Forecasts, _example(series)), _example_csv(series))
+        responses=with_csv(documented(Forecasts, example(series)), _example_csv(series))
         | responses("not-found", "not-in-this-shop", "cursor-expired"),
         response_model=Forecasts,
     )
     async def list_forecasts(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
         """One item a series. Name series by their key columns; repeat a parameter to ask for several.
 
-        `overrides` name what planners put on top of `mean_model`. CSV has one row a series and period and needs the
-        scope lists:export.
+        `overrides` name what planners put on top of `mean_model`. CSV and Arrow have one row a series and period and
+        need the scope lists:export.
         """
-        held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in series}
         nothing = "There is no forecast for {}."
-        if wants_csv(request, given["format"]):
-            return csv(request, held, found(visible(request, held.table("forecasts")), chosen, nothing), "forecasts")
-        if held.forecasts is None:
-            raise Problem("not-in-this-shop", "This shop has no forecasts.")
-        rows = found(visible(request, held.forecasts), chosen, nothing)
-        items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
+        kind = wanted(request, given)
+        held, start = opened(request, given)
+        if is_export(kind):
+            rows = found(visible(request, held.table("forecasts")), chosen, nothing)
+            return export(request, held, rows, "forecasts", kind)
+        rows = found(visible(request, held.forecast_series), chosen, nothing)
+        named, paging = page(request, held, rows, given, start)
+        items = held.forecasts_of(named)
         return answer(
             request,
             held,
-            paging | {"items": items.to_dicts()},
+            paging | layouts.content(items, kind),
             as_of=held.only("forecasts", "issued_on"),
             model_version=held.only("forecasts", "model_version"),
+            media_type=kind,
         )
 
     @router.get(
@@ -109,15 +113,16 @@ def routes(series: list[str]) -> APIRouter:
         """One item a series and period, the largest move first.
 
         mean = mean_before + from_data + from_model + from_override. `from_model` is null where the former model could
-        not be asked any more: its part is in `from_data`. CSV needs the scope lists:export.
+        not be asked any more: its part is in `from_data`. CSV and Arrow need the scope lists:export.
         """
-        held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in series}
-        rows = found(
-            visible(request, held.table("forecast_changes")), chosen, "There is no change of a forecast for {}."
-        )
-        return listed(request, held, "forecast_changes", rows, given, "forecast-changes")
+
+        def rows(held: Held) -> pl.DataFrame:
+            known = visible(request, held.table("forecast_changes"))
+            return found(known, chosen, "There is no change of a forecast for {}.")
+
+        return listed(request, "forecast_changes", rows, given, "forecast-changes")
 
     return router
 
@@ -128,7 +133,8 @@ def _example_csv(series: list[str]) -> str:
     return f"{','.join(columns)}\n{','.join(keys.values())},2011-12-05,2011-12-05,1,412.6,396.1\n"
 
 
-def _example(series: list[str]) -> dict[str, Any]:
+def example(series: list[str]) -> dict[str, Any]:
+    """A page of forecasts of imaginary series."""
     item = example_keys(series) | {
         "issued_on": "2011-12-05",
         "periods": ["2011-12-05", "2011-12-12"],

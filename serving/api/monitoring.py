@@ -1,14 +1,14 @@
 """What is watched: drift of the newest data against the reference."""
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from serving.answers import Page, answer, page
-from serving.api.parameters import NEXT, Paging, documented
+from serving.answers import Page, listed
+from serving.api.parameters import NEXT, Listing, documented, with_csv
 from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
@@ -16,7 +16,7 @@ from serving.store import Held
 DRIFT_REPORT = "drift.html"
 
 
-class DriftFilters(Paging):
+class DriftFilters(Listing):
     """Which checks."""
 
     dataset: str | None = Field(default=None, description="Only checks of this data set.", examples=["demand"])
@@ -62,6 +62,7 @@ _EXAMPLE = {
         }
     ],
 }
+_EXAMPLE_CSV = "dataset,column,metric,value,threshold,status\ndemand,unit_price,psi,0.07,0.2,ok\n"
 
 
 def routes(_series: list[str]) -> APIRouter:
@@ -71,28 +72,25 @@ def routes(_series: list[str]) -> APIRouter:
     @router.get(
         "/v1/monitoring/drift",
         summary="Drift checks",
-        responses=documented(DriftChecks, _EXAMPLE) | responses("not-in-this-shop", "cursor-expired"),
+        responses=with_csv(documented(DriftChecks, _EXAMPLE), _EXAMPLE_CSV)
+        | responses("not-in-this-shop", "cursor-expired"),
         response_model=DriftChecks,
     )
     async def list_drift(request: Request, asked: Annotated[DriftFilters, Query()]) -> Response:
         """Each column's distance from the reference, and from which on it counts as drift."""
-        held: Held = request.app.state.store.now()
-        rows = held.table("drift")
-        for column, value in asked.model_dump(include={"dataset", "status"}, exclude_none=True).items():
-            rows = rows.filter(pl.col(column) == value)
-        items, paging = page(held, rows, limit=asked.limit, cursor=asked.cursor)
-        checked_at = held.table("drift")["checked_at"].max()
-        return answer(
-            request,
-            held,
-            paging
-            | {
-                "checked_on": checked_at.date() if isinstance(checked_at, datetime) else None,
-                "report": f"/reports/{DRIFT_REPORT}" if DRIFT_REPORT in held.release.reports else None,
-                "items": items.to_dicts(),
-            },
-            as_of=held.data_as_of,
-            model_version=held.model_versions,
-        )
+        chosen = asked.model_dump(include={"dataset", "status"}, exclude_none=True)
+
+        def rows(held: Held) -> pl.DataFrame:
+            return held.table("drift").filter(pl.lit(True), **chosen)
+
+        return listed(request, "drift", rows, asked.model_dump(), "drift", more=_checked, dated="data_as_of")
 
     return router
+
+
+def _checked(held: Held) -> dict[str, Any]:
+    checked_at = held.table("drift")["checked_at"].max()
+    return {
+        "checked_on": checked_at.date() if isinstance(checked_at, datetime) else None,
+        "report": f"/reports/{DRIFT_REPORT}" if DRIFT_REPORT in held.release.reports else None,
+    }

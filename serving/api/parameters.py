@@ -1,10 +1,11 @@
 """Query parameters several nouns share, and the documentation of an answer by example."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from serving.answers import MOST
+from serving.answers import MOST, Columns
+from serving.layouts import ARROW, COLUMNS, CSV, Format, Layout
 
 RELEASE_ID = "20261123-061500-5c1d9e0a"
 NEXT = "WyIyMDI2MTEyMy0wNjE1MDAtNWMxZDllMGEiLDEwMF0"
@@ -17,13 +18,18 @@ class Paging(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=100, ge=1, le=MOST, description="How many items at most.", examples=[100])
-    cursor: str | None = Field(default=None, max_length=200, description="`next` of the page before.")
+    cursor: str | None = Field(default=None, max_length=300, description="`next` of the page before.")
 
 
 class Listing(Paging):
     """Which part of a list, and how it is written."""
 
-    format: Literal["json", "csv"] | None = Field(default=None, description="csv: the whole list as a file.")
+    format: Format | None = Field(
+        default=None, description="csv or arrow: the whole list as a file, or as an Arrow stream.", examples=["json"]
+    )
+    layout: Layout | None = Field(
+        default=None, description="columns: one list a column instead of one object an item.", examples=["rows"]
+    )
 
 
 def filters(name: str, series: list[str], **more: Any) -> type[Listing]:
@@ -65,6 +71,15 @@ def documented(model: type[BaseModel], example: dict[str, Any]) -> dict[int | st
 
 
 def with_csv(entry: dict[int | str, dict[str, Any]], example: str) -> dict[int | str, dict[str, Any]]:
-    """The same entry for an operation that also answers as CSV."""
-    content = entry[200]["content"] | {"text/csv": {"schema": {"type": "string"}, "example": example}}
+    """The same entry for an operation that also answers by columns, as CSV and as an Arrow stream."""
+    rows = entry[200]["content"]["application/json"]["example"]
+    names = list(rows["items"][0])
+    by_column = {name: value for name, value in rows.items() if name != "items"} | {
+        "columns": {name: [item[name] for item in rows["items"]] for name in names}
+    }
+    content = entry[200]["content"] | {
+        COLUMNS: {"schema": Columns.model_json_schema(), "example": by_column},
+        CSV: {"schema": {"type": "string"}, "example": example},
+        ARROW: {"schema": {"type": "string", "format": "binary"}, "example": "(an Arrow IPC stream)"},
+    }
     return entry | {200: entry[200] | {"content": content}}

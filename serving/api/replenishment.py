@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.answers import Page, answer, csv, matching, page, wants_csv
+from serving.answers import Page, listed, matching
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs, visible
 from serving.problems import responses
@@ -54,6 +54,10 @@ def routes(series: list[str]) -> APIRouter:
         "ReplenishmentFilters",
         series,
         supplier_id=(list[str], Field(default=[], description="Only this supplier; repeat it for several.")),
+        state=(
+            list[str],
+            Field(default=[], description="Only in this state; repeat it for several.", examples=[["proposed"]]),
+        ),
         min_quantity=(float, Field(default=0.0, ge=0, description="Only from this quantity.", examples=[1])),
     )
 
@@ -66,19 +70,16 @@ def routes(series: list[str]) -> APIRouter:
     )
     async def list_proposals(request: Request, asked: Annotated[asked_for, Query()]) -> Response:  # type: ignore[valid-type]
         """The most urgent first: by order date, then by the risk of running out. CSV needs the scope lists:export."""
-        held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
-        wanted = {column: given[column] for column in (*series, "supplier_id")}
-        rows = matching(visible(request, proposals(held, given["min_quantity"])), wanted)
-        if wants_csv(request, given["format"]):
-            return csv(request, held, rows, "replenishment")
-        items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
-        return answer(
+        chosen = {column: given[column] for column in (*series, "supplier_id", "state")}
+        return listed(
             request,
-            held,
-            paging | {"illustrative": is_illustrative(held), "items": items.to_dicts()},
-            as_of=held.only("replenishment", "as_of"),
-            model_version=held.only("replenishment", "model_version"),
+            "replenishment",
+            lambda held: matching(visible(request, proposals(held, given["min_quantity"])), chosen),
+            given,
+            "replenishment",
+            more=lambda held: {"illustrative": is_illustrative(held)},
+            dated="as_of",
         )
 
     return router

@@ -7,7 +7,7 @@ import polars as pl
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.answers import MOST_LETTERS, Page, answer, csv, page, wants_csv
+from serving.answers import MOST_LETTERS, Page, listed
 from serving.api.customers import EXAMPLE as CUSTOMER
 from serving.api.customers import Customer
 from serving.api.parameters import NEXT, Listing, documented, with_csv
@@ -37,6 +37,9 @@ class Segment(BaseModel):
     description: str
     customers: int
     share_of_customers: float
+    previous_as_of: date | None = None
+    entered: int | None = None
+    left: int | None = None
     model_version: str
 
 
@@ -44,6 +47,28 @@ class Segments(Page):
     """The segments of a shop."""
 
     items: list[Segment]
+
+
+class Migration(BaseModel):
+    """How many customers went from one segment to another (or stayed), and what they were and are worth."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    as_of: date
+    previous_as_of: date
+    scheme: str
+    from_segment: str
+    to_segment: str
+    customers: int
+    share_of_from_segment: float
+    value_before: float
+    value_now: float
+
+
+class Migrations(Page):
+    """A page of moves between segments."""
+
+    items: list[Migration]
 
 
 class SegmentCustomers(Page):
@@ -67,7 +92,21 @@ _EXAMPLE = {
     "mean_spend": 9120.3,
     "mean_churn_probability": 0.09,
     "mean_value": 4830.1,
+    "previous_as_of": "2011-12-02",
+    "entered": 41,
+    "left": 12,
     "model_version": "2",
+}
+_MOVE = {
+    "as_of": "2011-12-09",
+    "previous_as_of": "2011-12-02",
+    "scheme": "kmeans",
+    "from_segment": "loyal",
+    "to_segment": "at_risk",
+    "customers": 31,
+    "share_of_from_segment": 0.04,
+    "value_before": 41200.0,
+    "value_now": 22850.0,
 }
 _PAGE = {"as_of": "2011-12-09", "model_version": "2", "total": 812, "next": NEXT}
 
@@ -88,11 +127,35 @@ def routes(_series: list[str]) -> APIRouter:
     )
     async def list_segments(request: Request, asked: Annotated[SegmentFilters, Query()]) -> Response:
         """Every segment with its size and means. CSV needs the scope lists:export."""
-        held: Held = request.app.state.store.now()
-        rows = held.table("segments")
-        if asked.scheme is not None:
-            rows = rows.filter(pl.col("scheme") == asked.scheme)
-        return _list(request, held, rows, asked, "segments", {})
+
+        def rows(held: Held) -> pl.DataFrame:
+            return _with_moves(held, _of_scheme(held, asked.scheme))
+
+        return listed(request, "segments", rows, asked.model_dump(), "segments", dated="as_of")
+
+    @router.get(
+        "/v1/segment-migration",
+        summary="Who moved between segments",
+        responses=with_csv(
+            documented(Migrations, _PAGE | {"items": [_MOVE]}), "from_segment,to_segment,customers\nloyal,at_risk,31\n"
+        )
+        | responses("not-in-this-shop", "cursor-expired"),
+        response_model=Migrations,
+    )
+    async def list_migration(request: Request, asked: Annotated[SegmentFilters, Query()]) -> Response:
+        """Customers and value by the segment they were in at the snapshot before and the one they are in, most first.
+
+        `outside` is where new customers come from and those no longer on record go to.
+        """
+
+        def rows(held: Held) -> pl.DataFrame:
+            moves = held.table("segment_migration")
+            moves = moves if asked.scheme is None else moves.filter(scheme=asked.scheme)
+            return moves.sort(
+                "customers", "scheme", "from_segment", "to_segment", descending=[True, False, False, False]
+            )
+
+        return listed(request, "segment_migration", rows, asked.model_dump(), "segment-migration", dated="as_of")
 
     @router.get(
         "/v1/segments/{segment_id:path}/customers",
@@ -113,26 +176,36 @@ def routes(_series: list[str]) -> APIRouter:
         asked: Annotated[SegmentFilters, Query()],
     ) -> Response:
         """Most at risk first. CSV needs the scope lists:export."""
-        held: Held = request.app.state.store.now()
-        rows = _members(held, segment_id, asked.scheme)
-        return _list(request, held, rows, asked, f"segment-{_file_name(segment_id)}", {"segment": segment_id})
+        return listed(
+            request,
+            "customer_scores",
+            lambda held: _members(held, segment_id, asked.scheme),
+            asked.model_dump(),
+            f"segment-{_file_name(segment_id)}",
+            more=lambda _held: {"segment": segment_id},
+            dated="as_of",
+        )
 
     return router
 
 
-def _list(
-    request: Request, held: Held, rows: pl.DataFrame, asked: SegmentFilters, name: str, more: dict[str, str]
-) -> Response:
-    if wants_csv(request, asked.format):
-        return csv(request, held, rows, name)
-    items, paging = page(held, rows, limit=asked.limit, cursor=asked.cursor)
-    return answer(
-        request,
-        held,
-        more | paging | {"items": items.to_dicts()},
-        as_of=held.only("segments", "as_of"),
-        model_version=held.only("segments", "model_version"),
-    )
+def _of_scheme(held: Held, scheme: str | None) -> pl.DataFrame:
+    rows = held.table("segments")
+    return rows if scheme is None else rows.filter(scheme=scheme)
+
+
+def _with_moves(held: Held, segments: pl.DataFrame) -> pl.DataFrame:
+    """Segments with how many customers entered and left since the snapshot before; null where there was none."""
+    if not held.has("segment_migration"):
+        nothing = pl.lit(None, dtype=pl.Int64)
+        return segments.with_columns(previous_as_of=pl.lit(None, dtype=pl.Date), entered=nothing, left=nothing)
+    moves = held.table("segment_migration").filter(pl.col("from_segment") != pl.col("to_segment"))
+    entered = moves.group_by("scheme", segment="to_segment").agg(entered=pl.col("customers").sum())
+    left = moves.group_by("scheme", segment="from_segment").agg(left=pl.col("customers").sum())
+    for counted in (entered, left):
+        segments = segments.join(counted, on=["scheme", "segment"], how="left", maintain_order="left")
+    since = held.table("segment_migration")["previous_as_of"].max()
+    return segments.with_columns(pl.col("entered", "left").fill_null(0), previous_as_of=pl.lit(since, dtype=pl.Date))
 
 
 def _members(held: Held, segment: str, scheme: str | None) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Annotated
 
+import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,10 +80,12 @@ def routes(_series: list[str]) -> APIRouter:
         A level of several columns is named by all of them, `country × category`, and so are its groups. Quantiles do
         not add up, so there are none. CSV needs the scope lists:export.
         """
-        held: Held = request.app.state.store.now()
         chosen = {"level": asked.level, "group": asked.group}
-        rows = found(request.state.access.within_totals(held.table(_TABLE)), chosen, "There is no total for {}.")
-        rows = rows.sort("level", "group", "period")
-        return listed(request, held, _TABLE, rows, asked.model_dump(), "forecast-totals")
+
+        def rows(held: Held) -> pl.DataFrame:
+            known = request.state.access.within_totals(held.table(_TABLE))
+            return found(known, chosen, "There is no total for {}.").sort("level", "group", "period")
+
+        return listed(request, _TABLE, rows, asked.model_dump(), "forecast-totals")
 
     return router

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from pipelines.settings import load_settings, sample_config
 from serving.app import create_app
 from serving.auth import demo_key
-from tests.made_shop import made_release, made_settings
+from tests.made_shop import PRODUCTS, made_release, made_settings
 from tests.unit.serving.conftest import LOCAL
 
 COMMITTED = Path(__file__).parents[2] / "serving" / "openapi.json"
@@ -81,14 +81,21 @@ def test_real_answers_obey_the_contract(tmp_path: Path, document: dict[str, Any]
     made_release(settings)
     headers = {"Authorization": f"Bearer {demo_key(settings)}"}
     values = {"{customer_id}": "12346", "{segment_id}": "champions"}
+    named = {"/v1/forecasts/one": {"product_id": PRODUCTS[7]}}
+    batch = {"series": [{"product_id": PRODUCTS[7]}, {"product_id": "none"}]}
     with TestClient(create_app(settings), headers=headers, **LOCAL) as client:
         for path, methods in document["paths"].items():
-            schema = methods["get"]["responses"]["200"]["content"].get("application/json", {}).get("schema")
+            method, operation = next(iter(methods.items()))
+            schema = operation["responses"]["200"]["content"].get("application/json", {}).get("schema")
             if schema is None:
                 continue
             for name, value in values.items():
                 path = path.replace(name, value)
-            answer = client.get(path)
+            answer = (
+                client.get(path, params=named.get(path))
+                if method == "get"
+                else client.request(method, path, json=batch)
+            )
             assert answer.status_code == 200, path
             assert list(violations(answer.json(), schema, document)) == [], path
 

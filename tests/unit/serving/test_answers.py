@@ -133,12 +133,18 @@ def test_a_walk_over_the_pages_sees_everything_once(client: TestClient, path: st
     assert len(seen) == whole["total"]
 
 
-def test_a_cursor_of_an_earlier_release_has_gone(new_settings: Settings) -> None:
+def test_a_walk_ends_on_its_release_and_a_cursor_of_one_before_that_has_gone(new_settings: Settings) -> None:
     made_release(new_settings, 1)
     headers = {"Authorization": f"Bearer {demo_key(new_settings)}"}
     with TestClient(create_app(new_settings), headers=headers, **LOCAL) as client:
-        cursor = client.get("/v1/forecasts?limit=5").json()["next"]
+        first = client.get("/v1/forecasts?limit=5").json()
+        cursor = first["next"]
         made_release(new_settings, 2)
+        assert client.app.state.store.refresh()
+        rest = client.get("/v1/forecasts", params={"cursor": cursor}).json()
+        assert rest["release"] == first["release"], "a walk ends on the release it began on"
+        assert len(rest["items"]) == len(PRODUCTS) - 5
+        made_release(new_settings, 3)
         assert client.app.state.store.refresh()
         answer = client.get("/v1/forecasts", params={"cursor": cursor})
         assert (answer.status_code, answer.json()["type"]) == (410, "/docs#cursor-expired")
