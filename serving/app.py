@@ -19,6 +19,7 @@ from serving.api import (
     audit,
     churn,
     customers,
+    decisions,
     drivers,
     forecasts,
     health,
@@ -29,12 +30,26 @@ from serving.api import (
     totals,
 )
 from serving.auth import Keyring
+from serving.decided import Decided
 from serving.guard import Guard
 from serving.limits import Limiter
 from serving.store import Store
 from serving.telemetry import Metrics, Telemetry, event
 
-_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, audit, health)
+_NOUNS = (
+    forecasts,
+    drivers,
+    totals,
+    customers,
+    segments,
+    churn,
+    replenishment,
+    decisions,
+    monitoring,
+    models,
+    audit,
+    health,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -77,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncIterator[None]:
     app.state.database = database = Database(settings)
+    app.state.decided = Decided(database)
     app.state.keyring = ring = Keyring(database)
     issuer: Issuer | None = app.state.issuer
     store.refresh()
