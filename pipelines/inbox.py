@@ -103,7 +103,7 @@ def waiting(database: Database, kind: str) -> pl.DataFrame:
 def steps(connection: Connection, subjects: Sequence[str]) -> dict[str, int]:
     """The last step that was said of each of these subjects."""
     wanted = select(INBOX.c.subject, INBOX.c.step).where(INBOX.c.subject.in_(subjects)).order_by(INBOX.c.step)
-    return {subject: step for subject, step in connection.execute(wanted)}
+    return {row.subject: row.step for row in connection.execute(wanted)}
 
 
 def since(connection: Connection, moment: datetime) -> list[dict[str, Any]]:

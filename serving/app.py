@@ -25,6 +25,7 @@ from serving.api import (
     health,
     models,
     monitoring,
+    outcomes,
     replenishment,
     segments,
     totals,

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Annotated, Any
 
+import anyio.to_thread
 import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +20,7 @@ class Proposal(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
+    order_line: str
     as_of: date
     supplier_id: str
     quantity: float
@@ -68,8 +70,9 @@ def routes(series: list[str]) -> APIRouter:
         """The most urgent first: by order date, then by the risk of running out. CSV needs the scope lists:export."""
         held: Held = request.app.state.store.now()
         given = asked.model_dump()  # type: ignore[attr-defined]
+        lines = await anyio.to_thread.run_sync(request.app.state.decided.of, held)
         wanted = {column: given[column] for column in (*series, "supplier_id")}
-        rows = matching(visible(request, proposals(held, given["min_quantity"])), wanted)
+        rows = matching(visible(request, proposals(held, given["min_quantity"], lines)), wanted)
         if wants_csv(request, given["format"]):
             return csv(request, held, rows, "replenishment")
         items, paging = page(held, rows, limit=given["limit"], cursor=given["cursor"])
@@ -84,9 +87,9 @@ def routes(series: list[str]) -> APIRouter:
     return router
 
 
-def proposals(held: Held, min_quantity: float = 0.0) -> pl.DataFrame:
-    """Proposals from a quantity on, the most urgent first."""
-    rows = held.table("replenishment").filter(pl.col("quantity") >= min_quantity)
+def proposals(held: Held, min_quantity: float = 0.0, lines: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Proposals from a quantity on, the most urgent first; `lines` are those of the release as they are now."""
+    rows = (held.table("replenishment") if lines is None else lines).filter(pl.col("quantity") >= min_quantity)
     return rows.sort(
         ["order_by", "stock_out_risk_before", *held.series, "supplier_id"],
         descending=[False, True, *[False] * len(held.series), False],
@@ -107,6 +110,7 @@ def _example_csv(series: list[str]) -> str:
 
 def _example(series: list[str]) -> dict[str, Any]:
     item = example_keys(series) | {
+        "order_line": "20111205-a2d117b419da230d",
         "as_of": "2011-12-05",
         "supplier_id": "illustrative",
         "quantity": 1200.0,
