@@ -46,6 +46,7 @@ _NOUNS = (
     churn,
     replenishment,
     decisions,
+    outcomes,
     monitoring,
     models,
     audit,

@@ -33,6 +33,10 @@ class Decided:
         self._seen: tuple[Any, ...] | None = None
         self._lines = pl.DataFrame()
 
+    def forget(self) -> None:
+        """Look again: PostgreSQL tells of changes once a second, and who decided wants to see it at once."""
+        self._seen = None
+
     def of(self, held: Held) -> pl.DataFrame:
         """The lines of a release as they are now."""
         seen = held.release.id, self._database.changes()

@@ -56,6 +56,7 @@ async def once(request: Request, effect: Effect) -> Response:
     asked = hashlib.sha256(request.scope["path"].encode() + b"\0" + await request.body()).hexdigest()
     database: Database = request.app.state.database
     done, replayed = await anyio.to_thread.run_sync(_done, database, request.state.access, key, asked, effect)
+    request.app.state.decided.forget()
     headers = {"Cache-Control": "no-store"} | ({REPLAYED: "true"} if replayed else {})
     return Response(done, status_code=202, media_type="application/json", headers=headers)
 

@@ -82,7 +82,7 @@ def routes(series: list[str]) -> APIRouter:
         series: The shop's series columns.
     """
     router = APIRouter(tags=["outcomes"], dependencies=[needs("outcomes:write")])
-    keys: dict[str, Any] = {name: (Name, ...) for name in series}
+    keys: dict[str, Any] = dict.fromkeys(series, (Name, ...))
     stock = create_model("SeriesStockRow", __base__=StockRow, **keys)
     customer = {"customer_id": "12346"}
     line = {"order_line": "REC-20111205-a2d117b419da230d", "event": "acknowledged", "quantity": 600}

@@ -1,4 +1,4 @@
-"""What is posted back to the real server: nothing acknowledged is lost, one of two wins, the same request works once."""
+"""Posting back to the real server: nothing acknowledged is lost, one of two wins, a repeated request works once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DECISIONS = "/v1/replenishment/decisions"
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str | None) -> Settings:
-    made = made_settings(tmp_path, serving={"database": database_url, "limits": {"requests_per_minute": None}})
+    made = made_settings(tmp_path, serving={"database": database_url})
     (tmp_path / "shop.yaml").write_bytes(orjson.dumps(made.model_dump(mode="json")))
     made_release(made)
     return made
