@@ -11,6 +11,7 @@ from pipelines import inbox
 from pipelines.supply.orders import APPROVED, EDITED, NEXT, NOT_PEOPLE, REJECTED
 from serving import decided
 from serving.access.audit import Entry
+from serving.api.parameters import taken
 from serving.auth import Access, needs
 from serving.idempotency import once
 from serving.problems import Problem, responses
@@ -79,8 +80,7 @@ def routes(_series: list[str]) -> APIRouter:
         status_code=202,
         summary="Approve, edit or reject proposed orders",
         response_model=DecisionReceipt,
-        responses={202: {"description": "Taken", "content": {"application/json": {"example": _ANSWER}}}}
-        | responses("not-found", "not-in-this-shop", "conflict", "in-flight", "key-reused"),
+        responses=taken(_ANSWER) | responses("not-found", "not-in-this-shop", "conflict", "in-flight", "key-reused"),
     )
     async def decide(request: Request, asked: Annotated[Decisions, Body(examples=[_EXAMPLE])]) -> Response:
         """All of them or none. On disk when it is answered; `purvey ingest` takes it into the shop's tables.

@@ -12,7 +12,7 @@ from features.columns import MOST
 from pipelines import inbox
 from serving.access.audit import Entry
 from serving.access.scopes import LOCATION
-from serving.api.parameters import example_keys
+from serving.api.parameters import example_keys, taken
 from serving.auth import Access, needs
 from serving.decided import lines_of
 from serving.idempotency import once
@@ -128,8 +128,7 @@ def _add(
         description="All rows or none. On disk when it is answered; `purvey ingest` takes it into the shop's tables. "
         "Send an `Idempotency-Key` so that a request can be repeated.",
         response_model=Receipt,
-        responses={202: {"description": "Taken", "content": {"application/json": {"example": answer}}}}
-        | responses("not-found", "in-flight", "key-reused"),
+        responses=taken(answer) | responses("not-found", "in-flight", "key-reused"),
     )(take)
 
 

@@ -68,3 +68,8 @@ def with_csv(entry: dict[int | str, dict[str, Any]], example: str) -> dict[int |
     """The same entry for an operation that also answers as CSV."""
     content = entry[200]["content"] | {"text/csv": {"schema": {"type": "string"}, "example": example}}
     return entry | {200: entry[200] | {"content": content}}
+
+
+def taken(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entry of an operation that takes something in, with its example."""
+    return {202: {"description": "Taken in", "content": {"application/json": {"example": example}}}}

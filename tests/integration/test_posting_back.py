@@ -112,3 +112,12 @@ def test_no_acknowledged_decision_is_lost_when_the_server_is_killed(settings, tm
         kept = inbox.waiting(database, inbox.DECISIONS)["subject"].to_list()
     assert set(acknowledged) <= set(kept)
     assert len(kept) == len(set(kept))
+
+
+def test_a_key_of_other_places_is_told_nothing_of_a_line(settings, tmp_path):
+    elsewhere = create_key(settings, name="nice", scopes=["replenishment:write"], locations=["nice"])
+    with served(settings, tmp_path) as (client, _):
+        line = open_lines(client)[0]
+        theirs = {"Authorization": f"Bearer {elsewhere}"}
+        assert client.post(DECISIONS, json=approve(line), headers=theirs).status_code == 404
+        assert line in open_lines(client)
