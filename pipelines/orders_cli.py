@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.options import HERE, Config, Json, Sample, shop, show, writing
+from pipelines.options import HERE, Config, Json, Sample, shop, show
+from pipelines.options import writing as held
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
+    from pipelines.steps import Shop
     from pipelines.supply.order_choice import Choice
 
 orders_app = typer.Typer(
@@ -193,6 +197,16 @@ def edits(config: Config = HERE, sample: Sample = False, as_json: Json = False) 
 
     at = shop(config, sample, as_json)
     show(edit_jobs.judge_edits(at.settings, at.lake), as_json)
+
+
+@contextmanager
+def writing(config: Path, sample: bool, as_json: bool) -> Iterator[Shop]:
+    """The shop, once it knows what was decided over the API."""
+    from pipelines.drain import drain
+
+    with held(config, sample, as_json) as at:
+        drain(at.settings, at.lake)
+        yield at
 
 
 def _choice(

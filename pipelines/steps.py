@@ -118,9 +118,16 @@ def _has_release(shop: Shop) -> bool:
 
 
 def _ingest(shop: Shop) -> Summary:
+    from pipelines.drain import drain
     from pipelines.ingest import jobs
 
-    return jobs.ingest(shop.settings, shop.lake)
+    drained = drain(shop.settings, shop.lake)
+    summary = jobs.ingest(shop.settings, shop.lake)
+    if drained:
+        said = ", ".join(f"{rows:,} {table}" for table, rows in drained.items())
+        summary.notes.append(f"Taken from the API: {said}.")
+        summary.changed = True
+    return summary
 
 
 def _features(shop: Shop) -> Summary:

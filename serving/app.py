@@ -21,6 +21,7 @@ from serving.api import (
     audit,
     churn,
     customers,
+    decisions,
     drivers,
     forecasts,
     health,
@@ -29,12 +30,14 @@ from serving.api import (
     models,
     monitoring,
     offers,
+    outcomes,
     replenishment,
     segments,
     totals,
 )
 from serving.auth import Keyring
 from serving.cursors import Cursors, signing_key
+from serving.decided import Decided
 from serving.guard import Guard
 from serving.limits import Limiter
 from serving.logs import RequestLog, event
@@ -46,8 +49,8 @@ from serving.tracing import Spans
 SHARED_FIGURES = "PURVEY_SHARED_FIGURES"  # set for its workers by the process that starts them
 # The hottest reads come first: routes are tried in this order.
 _NOUNS = (
-    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, monitoring,
-    models, audit, health,
+    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, decisions,
+    outcomes, monitoring, models, audit, health,
 )  # fmt: skip
 
 
@@ -102,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncIterator[None]:
     app.state.database = database = Database(settings)
+    app.state.decided = Decided(database)
     app.state.keyring = ring = Keyring(database)
     app.state.cursors = Cursors(signing_key(settings.api_dir))
     issuer: Issuer | None = app.state.issuer

@@ -83,3 +83,8 @@ def with_csv(entry: dict[int | str, dict[str, Any]], example: str) -> dict[int |
         ARROW: {"schema": {"type": "string", "format": "binary"}, "example": "(an Arrow IPC stream)"},
     }
     return entry | {200: entry[200] | {"content": content}}
+
+
+def taken(example: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entry of an operation that takes something in, with its example."""
+    return {202: {"description": "Taken in", "content": {"application/json": {"example": example}}}}

@@ -3,11 +3,12 @@
 from datetime import date
 from typing import Annotated, Any
 
+import anyio.to_thread
 import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.answers import Page, listed, matching
+from serving.answers import Page, listed, matching, opened
 from serving.api.parameters import NEXT, documented, example_keys, filters, with_csv
 from serving.auth import needs, visible
 from serving.problems import responses
@@ -19,6 +20,7 @@ class Proposal(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
+    order_line: str
     as_of: date
     supplier_id: str
     quantity: float
@@ -72,10 +74,15 @@ def routes(series: list[str]) -> APIRouter:
         """The most urgent first: by order date, then by the risk of running out. CSV needs the scope lists:export."""
         given = asked.model_dump()  # type: ignore[attr-defined]
         chosen = {column: given[column] for column in (*series, "supplier_id", "state")}
+        lines = await anyio.to_thread.run_sync(request.app.state.decided.of, opened(request, given)[0])
+
+        def rows(held: Held) -> pl.DataFrame:
+            return matching(visible(request, proposals(held, given["min_quantity"], lines)), chosen)
+
         return listed(
             request,
             "replenishment",
-            lambda held: matching(visible(request, proposals(held, given["min_quantity"])), chosen),
+            rows,
             given,
             "replenishment",
             more=lambda held: {"illustrative": is_illustrative(held)},
@@ -85,9 +92,9 @@ def routes(series: list[str]) -> APIRouter:
     return router
 
 
-def proposals(held: Held, min_quantity: float = 0.0) -> pl.DataFrame:
-    """Proposals from a quantity on, the most urgent first."""
-    rows = held.table("replenishment").filter(pl.col("quantity") >= min_quantity)
+def proposals(held: Held, min_quantity: float = 0.0, lines: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Proposals from a quantity on, the most urgent first; `lines` are those of the release as they are now."""
+    rows = (held.table("replenishment") if lines is None else lines).filter(pl.col("quantity") >= min_quantity)
     return rows.sort(
         ["order_by", "stock_out_risk_before", *held.series, "supplier_id"],
         descending=[False, True, *[False] * len(held.series), False],
@@ -108,6 +115,7 @@ def _example_csv(series: list[str]) -> str:
 
 def _example(series: list[str]) -> dict[str, Any]:
     item = example_keys(series) | {
+        "order_line": "20111205-a2d117b419da230d",
         "as_of": "2011-12-05",
         "supplier_id": "illustrative",
         "quantity": 1200.0,

@@ -1,0 +1,62 @@
+"""Proposed orders with what was decided on them since the release was made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection
+
+from pipelines import inbox
+from pipelines.database import Database
+from pipelines.supply.orders import order_lines
+from serving.store import Held
+
+_NEWS = {"order_line": pl.String, "now": pl.String, "decided": pl.Float64, "told": pl.String}
+
+
+def lines_of(held: Held) -> pl.DataFrame:
+    """Table replenishment of a release with the id of each line."""
+    rows = held.table("replenishment")
+    return rows.with_columns(order_lines(rows, held.series))
+
+
+class Decided:
+    """What the store says of lines, remembered until the store changes.
+
+    Args:
+        database: The store.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: tuple[Any, ...] | None = None
+        self._lines = pl.DataFrame()
+
+    def forget(self) -> None:
+        """Look again: PostgreSQL tells of changes once a second, and who decided wants to see it at once."""
+        self._seen = None
+
+    def of(self, held: Held) -> pl.DataFrame:
+        """The lines of a release as they are now."""
+        seen = held.release.id, self._database.changes()
+        if seen != self._seen:
+            with self._database.reading() as connection:
+                self._lines, self._seen = now(connection, held), seen
+        return self._lines
+
+
+def now(connection: Connection, held: Held) -> pl.DataFrame:
+    """The lines of a release as they are within a transaction."""
+    rows = lines_of(held)
+    said = inbox.since(connection, held.release.created_at)
+    last = {one["order_line"]: (one["state"], one["why"]) for one in said}
+    units = {one["order_line"]: one["quantity"] for one in said if one.get("quantity") is not None}
+    news = [(line, state, units.get(line), why) for line, (state, why) in last.items()]
+    frame = pl.DataFrame(news, schema=_NEWS, orient="row")
+    both = rows.join(frame, on="order_line", how="left", maintain_order="left")
+    return both.with_columns(
+        state=pl.coalesce("now", "state"),
+        quantity=pl.coalesce("decided", "quantity"),
+        state_reason=pl.coalesce("told", "state_reason"),
+    ).select(rows.columns)
