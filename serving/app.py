@@ -23,13 +23,27 @@ from serving.api import (
     monitoring,
     replenishment,
     segments,
+    simulations,
     totals,
 )
 from serving.auth import Keyring
+from serving.bench import Bench
 from serving.store import Store
 from serving.telemetry import Metrics, Telemetry, event
 
-_NOUNS = (forecasts, drivers, totals, customers, segments, churn, replenishment, monitoring, models, health)
+_NOUNS = (
+    forecasts,
+    simulations,
+    drivers,
+    totals,
+    customers,
+    segments,
+    churn,
+    replenishment,
+    monitoring,
+    models,
+    health,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -56,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.store = store
     app.state.metrics = metrics
+    app.state.bench = Bench()
     app.state.serving = settings.serving
     for noun in _NOUNS:
         app.include_router(noun.routes(settings.demand.series))
@@ -79,6 +94,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        app.state.bench.close()
         ring.close()
 
 

@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
         Kind("too-large", 413, "Too large", "The body is larger than this route takes."),
         Kind("invalid-request", 422, "Invalid request", "A parameter is unknown or has an impossible value."),
         Kind("unexpected", 500, "Unexpected error", "A fault of ours; report the request id."),
+        Kind("busy", 503, "Busy", "Too many what-ifs wait, or one took too long; ask again after Retry-After seconds."),
         Kind("not-ready", 503, "Not ready", "No release is loaded yet; /health/ready says why."),
     )
 }

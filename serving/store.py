@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from features.tables import quantile_of
+from pipelines.demand.whatif import WhatIf
 from pipelines.errors import PurveyError
 from pipelines.release import CURRENT, Release, verify
 from serving.problems import Problem
@@ -38,6 +39,7 @@ class Held:
         self._tables = {name: release.table(name) for name in release.tables}
         # In memory like the tables: the folder may be pruned while this release still answers.
         self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
+        self._what_if: WhatIf | None = None
         self._only: dict[tuple[str, str], Any] = {}
         self.forecasts = forecasts_by_series(self._tables, self.series)
         if "forecast_changes" in self._tables:
@@ -97,6 +99,13 @@ class Held:
         if name not in self._tables:
             raise Problem("not-in-this-shop", f"This shop has no {name.replace('_', ' ')}.")
         return self._tables[name]
+
+    def what_if(self) -> WhatIf:
+        """The demand model of the release. LightGBM is loaded with the first one; call it off the event loop."""
+        if self._what_if is None:
+            folder = self.release.folder / "models" / "demand"
+            self._what_if = WhatIf.from_dir(folder, self.table("forecast_inputs"))
+        return self._what_if
 
     def only(self, name: str, column: str) -> Any:
         """The single value of a column, or its values in one line when there are several; None for an empty table."""
