@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from features.tables import quantile_of
-from pipelines.demand.whatif import WhatIf
 from pipelines.errors import PurveyError
 from pipelines.release import CURRENT, Release, verify
 from serving.problems import Problem
 from serving.telemetry import fault
+
+if TYPE_CHECKING:
+    from pipelines.demand.whatif import WhatIf
 
 CHECK_SECONDS = 2.0
 # A refused release is looked at again now and then: somebody may have mended it in place.
@@ -103,6 +105,8 @@ class Held:
     def what_if(self) -> WhatIf:
         """The demand model of the release. LightGBM is loaded with the first one; call it off the event loop."""
         if self._what_if is None:
+            from pipelines.demand.whatif import WhatIf  # SciPy and LightGBM come with it
+
             folder = self.release.folder / "models" / "demand"
             self._what_if = WhatIf.from_dir(folder, self.table("forecast_inputs"))
         return self._what_if
