@@ -18,6 +18,7 @@ from pipelines.demand.outputs import ASIDE, decide
 from pipelines.demand.whatif import freeze as frozen_inputs
 from pipelines.release import activate, freeze
 from serving.app import create_app
+from serving.auth import demo_key
 from serving.bench import Bench
 from serving.problems import Problem
 from tests.unit.demand.conftest import make_shop
@@ -47,7 +48,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         facts={},
     )
     activate(settings.releases_dir, release.id)
-    with TestClient(create_app(settings), **LOCAL) as client:
+    key = {"Authorization": f"Bearer {demo_key(settings)}"}
+    with TestClient(create_app(settings), headers=key, **LOCAL) as client:
         yield client
 
 
