@@ -156,13 +156,9 @@ def rows_at(
     wanted = np.ones(size, dtype=bool) if keep is None else keep[known.position]
     chosen = np.flatnonzero(wanted.any(axis=1))
     attributes = vocabulary.encode(known.series)
-    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
-    groups = {"all": np.zeros(size[0], dtype=np.int64)} | groups
-    history = without_leading_zeros(known.quantity)
-    scale, scaled = _scaled(history, list(groups.values()), rhythm)
-    for _ in range(_ROUNDS if winsorise is not None else 0):
-        scale, scaled = _scaled(clipped(scaled, winsorise) * scale[:, None], list(groups.values()), rhythm)
-    slices = _slices(history.shape)
+    groups = _groups(attributes, vocabulary, size[0])
+    scale, scaled = scaled_history(known, groups, winsorise)
+    slices = _slices(scaled.shape)
     blocks = [_Block.of(known, scaled, scale, rows, chosen, horizon, vocabulary) for rows in slices]
     own, aligned, covariates = (
         _joined([getattr(block, name) for block in blocks]) for name in ("own", "aligned", "covariates")
@@ -182,6 +178,30 @@ def rows_at(
     columns |= {name: values[series, step if values.shape[1] > 1 else 0] for name, values in aligned.items()}
     columns |= {name: values[step] for name, values in target_calendar(panel.grid, origin, horizon, rhythm, country)}
     return pl.DataFrame(columns)
+
+
+def _groups(attributes: dict[str, FloatArray], vocabulary: Vocabulary, series: int) -> dict[str, Int64Array]:
+    """Name of a pool of series → the number of each series' group; the whole shop is one of them."""
+    groups = {name: attributes[_CODE + name].astype(np.int64) + 1 for name in vocabulary.groups}
+    return {"all": np.zeros(series, dtype=np.int64)} | groups
+
+
+def history_of(known: Panel, vocabulary: Vocabulary, winsorise: float | None = None) -> FloatArray:
+    """Scaled demand of every series of what was known at one moment, as `rows_at` takes it (series × period)."""
+    groups = _groups(vocabulary.encode(known.series), vocabulary, known.series.height)
+    return scaled_history(known, groups, winsorise)[1]
+
+
+def scaled_history(
+    known: Panel, groups: dict[str, Int64Array], winsorise: float | None
+) -> tuple[FloatArray, FloatArray]:
+    """Scale of each series, and its demand in units of it without the zeros before its launch."""
+    rhythm = RHYTHMS[known.grid.frequency]
+    history = without_leading_zeros(known.quantity)
+    scale, scaled = _scaled(history, list(groups.values()), rhythm)
+    for _ in range(_ROUNDS if winsorise is not None else 0):
+        scale, scaled = _scaled(clipped(scaled, winsorise) * scale[:, None], list(groups.values()), rhythm)
+    return scale, scaled
 
 
 def features_of(rows: pl.DataFrame) -> list[str]:

@@ -24,6 +24,7 @@ HISTORY_PERIODS = 104
 NEWEST_BY = {
     "forecasts": "issued_on",
     "forecast_drivers": "issued_on",
+    "forecast_inputs": "issued_on",
     "lead_time_demand": "issued_on",
     "forecast_changes": "issued_on",
     "forecast_totals": "issued_on",

@@ -33,9 +33,11 @@ from serving.api import (
     outcomes,
     replenishment,
     segments,
+    simulations,
     totals,
 )
 from serving.auth import Keyring
+from serving.bench import Bench
 from serving.cursors import Cursors, signing_key
 from serving.decided import Decided
 from serving.guard import Guard
@@ -49,8 +51,8 @@ from serving.tracing import Spans
 SHARED_FIGURES = "PURVEY_SHARED_FIGURES"  # set for its workers by the process that starts them
 # The hottest reads come first: routes are tried in this order.
 _NOUNS = (
-    known_forecasts, customers, forecasts, drivers, totals, segments, churn, offers, lists, replenishment, decisions,
-    outcomes, monitoring, models, audit, health,
+    known_forecasts, customers, forecasts, simulations, drivers, totals, segments, churn, offers, lists, replenishment,
+    decisions, outcomes, monitoring, models, audit, health,
 )  # fmt: skip
 
 
@@ -89,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.state.requests = requests
     app.state.spans = spans
+    app.state.bench = Bench()
     app.state.serving = settings.serving
     app.state.limiter = Limiter(settings.serving.limits)
     app.state.issuer = Issuer(settings.serving.oidc) if settings.serving.oidc else None
@@ -120,6 +123,7 @@ async def _lifespan(app: FastAPI, *, settings: Settings, store: Store) -> AsyncI
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        app.state.bench.close()
         ring.close()
         database.close()
         app.state.metrics.publish()

@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
         Kind("headers-too-large", 431, "Headers too large", "The headers of the request are larger than we take."),
         Kind("unexpected", 500, "Unexpected error", "A fault of ours; report the request id."),
         Kind("store-away", 503, "Store away", "The API's own store cannot be reached; try again soon."),
+        Kind("busy", 503, "Busy", "Too many what-ifs wait, or one took too long; ask again after Retry-After seconds."),
         Kind("not-ready", 503, "Not ready", "No release is loaded yet; /health/ready says why."),
     )
 }

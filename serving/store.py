@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -18,6 +18,9 @@ from pipelines.release import CURRENT, Release, verify
 from serving import bodies
 from serving.logs import fault
 from serving.problems import Problem
+
+if TYPE_CHECKING:
+    from pipelines.demand.whatif import WhatIf
 
 CHECK_SECONDS = 2.0
 # A refused release is looked at again now and then: somebody may have mended it in place.
@@ -40,6 +43,7 @@ class Held:
         self._tables = {name: release.table(name) for name in release.tables}
         # In memory like the tables: the folder may be pruned while this release still answers.
         self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
+        self._what_if: WhatIf | None = None
         self._only: dict[tuple[str, str], Any] = {}
         if "forecast_changes" in self._tables:
             moves, move = self._tables["forecast_changes"], (pl.col("mean") - pl.col("mean_before")).abs()
@@ -149,6 +153,15 @@ class Held:
         if name not in self._tables:
             raise Problem("not-in-this-shop", f"This shop has no {name.replace('_', ' ')}.")
         return self._tables[name]
+
+    def what_if(self) -> WhatIf:
+        """The demand model of the release. LightGBM is loaded with the first one; call it off the event loop."""
+        if self._what_if is None:
+            from pipelines.demand.whatif import WhatIf  # SciPy and LightGBM come with it
+
+            folder = self.release.folder / "models" / "demand"
+            self._what_if = WhatIf.from_dir(folder, self.table("forecast_inputs"))
+        return self._what_if
 
     def only(self, name: str, column: str) -> Any:
         """The single value of a column, or its values in one line when there are several; None for an empty table."""

@@ -79,11 +79,13 @@ class Boosting:
         mean: Booster text of the mean (Tweedie deviance).
         quantiles: Anchor → booster text.
         features: Feature names in the boosters' order.
+        threads: Threads of a prediction; 0 = as many as LightGBM likes.
     """
 
     mean: Any
     quantiles: dict[float, Any]
     features: list[str]
+    threads: int = 0
 
     @classmethod
     def fit(
@@ -131,8 +133,10 @@ class Boosting:
     def predict(self, rows: pl.DataFrame) -> tuple[Float64Array, Float64Array]:
         """Scaled mean (rows) and scaled anchor quantiles (rows × anchors, ascending), both ≥ 0 and in agreement."""
         matrix = rows.select(self.features).to_numpy()
-        mean = np.maximum(self.mean.predict(matrix), 0).astype(np.float64)
-        anchors = np.column_stack([booster.predict(matrix) for booster in self.quantiles.values()])
+        mean = np.maximum(self.mean.predict(matrix, num_threads=self.threads), 0).astype(np.float64)
+        anchors = np.column_stack(
+            [booster.predict(matrix, num_threads=self.threads) for booster in self.quantiles.values()]
+        )
         return mean, under_mean(np.sort(np.maximum(anchors, 0), axis=1), list(self.quantiles), mean)
 
     def importance(self) -> pl.DataFrame:

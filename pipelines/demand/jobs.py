@@ -34,6 +34,7 @@ from pipelines.demand.outputs import ASIDE, decide, explained, largest, named
 from pipelines.demand.overrides import apply
 from pipelines.demand.promotion import has_champion, is_promoted
 from pipelines.demand.report import evaluation_rows, tables_of
+from pipelines.demand.whatif import FROZEN, freeze
 from pipelines.errors import ConfigError, NotEnoughDataError
 from pipelines.files import write_frame
 from pipelines.lake import Lake
@@ -154,6 +155,9 @@ def score(settings: Settings, lake: Lake, tracker: Tracker) -> Summary:
             "forecast_totals": totals(forecasts, panel.series, keys, demand.hierarchy).with_columns(**stamp),
         }
         changed = [write(lake, table, frame, issued_on) for table, frame in issue.items()]
+        frozen = freeze(model, rows, panel, demand.winsorise)
+        if frozen is not None:  # the newest issue only: nobody asks what an older one would have said
+            lake.replace(FROZEN, frozen.with_columns(**stamp))
         advance()
     flags = forecasts.filter(horizon=1)["flags"]
     return Summary(

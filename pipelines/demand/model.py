@@ -150,6 +150,23 @@ class DemandModel:
         out |= {quantile_column(level): quantiles[:, i] for i, level in enumerate(self.quantiles)}
         return _keys_of(rows, self.trees.features).hstack(pl.DataFrame(out))
 
+    def pulls(self, rows: pl.DataFrame) -> Float64Array:
+        """How far the totals move the mean of each feature row: the aligned mean over the blended one.
+
+        Args:
+            rows: Every feature row of one origin, with local models and totals.
+        """
+        past = Past.of(self.trees, rows, self.frequency)
+        own = self.blend.of(past.members) * past.scale
+        return np.divide(self.alignment.of(past.rows, own), own, out=np.ones_like(own), where=own > 0)
+
+    def predict_pulled(self, rows: pl.DataFrame, pulls: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Mean and quantiles (rows × levels) of some feature rows, in units, with pulls told instead of totals."""
+        past = Past.of(self.trees, rows, self.frequency)
+        mean = self.blend.of(past.members) * past.scale * pulls
+        moment = self._moment(past, mean)
+        return mean, self.fan.of(moment)
+
     def mean_gaps(self, rows: pl.DataFrame) -> dict[str, float]:
         """How far the mean that the quantiles imply lies above `mean`, as a share of it, by volume class.
 
@@ -219,13 +236,13 @@ class DemandModel:
             **facts,
         )
 
-    def _moment(self, past: Past) -> Moment:
-        """Means that are right in total, and what the fan needs to know beside them, of one origin."""
+    def _moment(self, past: Past, mean: Float64Array | None = None) -> Moment:
+        """Means that are right in total (or told), and what the fan needs to know beside them, of one origin."""
         horizon, large = past.rows["horizon"].to_numpy(), (past.scale > self.large).astype(np.int64)
         often = past.rows[often_of(self.frequency)].to_numpy().astype(np.float64)
         return Moment(
             trees=interpolate(past.anchors, ANCHORS, self.quantiles),
-            mean=self.alignment.of(past.rows, self.blend.of(past.members) * past.scale),
+            mean=self.alignment.of(past.rows, self.blend.of(past.members) * past.scale) if mean is None else mean,
             scale=past.scale,
             sale=np.nan_to_num(past.rows["mean_sale"].to_numpy(), nan=1.0) * past.scale,
             often=cells(horizon, self.horizon, often, large),
