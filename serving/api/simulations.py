@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serving.answers import Answer, answer, matching
 from serving.api.parameters import documented, example_keys
-from serving.auth import needs
+from serving.auth import needs, visible
 from serving.problems import Problem, responses
 from serving.store import Held
 
@@ -63,7 +63,7 @@ def routes(series: list[str]) -> APIRouter:
     Args:
         series: The shop's series columns.
     """
-    router = APIRouter(tags=["forecasts"], dependencies=[needs("forecasts:read")])
+    router = APIRouter(tags=["forecasts"], dependencies=[needs("forecasts:read", cost="what_if")])
     example = {"plans": [{"series": example_keys(series), "covariates": {"promotion": [1, 1, None]}}]}
 
     @router.post(
@@ -82,7 +82,8 @@ def routes(series: list[str]) -> APIRouter:
         held: Held = request.app.state.store.now()
         if not held.has(_TABLE):
             raise Problem("not-in-this-shop", "This shop's demand model knows no prices or promotions ahead.")
-        items = await request.app.state.bench.work(lambda: [_simulated(held, plan) for plan in asked.plans])
+        known = visible(request, held.table(_TABLE))
+        items = await request.app.state.bench.work(lambda: [_simulated(held, known, plan) for plan in asked.plans])
         return answer(
             request,
             held,
@@ -94,21 +95,21 @@ def routes(series: list[str]) -> APIRouter:
     return router
 
 
-def _simulated(held: Held, plan: Plan) -> dict[str, Any]:
+def _simulated(held: Held, known: pl.DataFrame, plan: Plan) -> dict[str, Any]:
     if set(plan.series) != set(held.series):
         named = ", ".join(held.series)
         raise Problem("invalid-request", f"A series is named by {named}.", errors=[("series", f"should have {named}")])
     chosen = {column: [str(value)] for column, value in plan.series.items()}
-    kept = matching(held.table(_TABLE), chosen)
+    kept = matching(known, chosen)
     if kept.is_empty():
         raise Problem("not-found", f"There is no forecast for {', '.join(str(v) for v in plan.series.values())[:200]}.")
     asked = held.what_if()
     issued = matching(held.table("forecasts"), chosen).sort("horizon")
     for name, values in plan.covariates.items():
         if name not in asked.covariates:
-            known = ", ".join(asked.covariates)
+            possible = ", ".join(asked.covariates)
             raise Problem(
-                "invalid-request", "A covariate is unknown.", errors=[(name[:200], f"should be one of: {known}")]
+                "invalid-request", "A covariate is unknown.", errors=[(name[:200], f"should be one of: {possible}")]
             )
         if len(values) > issued.height:
             raise Problem(
