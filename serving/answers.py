@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from typing import Any
 
 import orjson
@@ -64,27 +65,57 @@ def answer(
     return sent(request, held, body, media_type=media_type)
 
 
-def ready(request: Request, held: Held, name: str, content: str, *, as_of: Any, model_version: str | None) -> Response:
-    """What is JSON already as the only field of an answer.
+class Ready(Response):
+    """An answer whose headers are bytes already: none is encoded again each time."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        self.status_code, self.raw_headers, self.body = status, headers, body
+        self.background = None
+
+
+def ready(
+    request: Request, held: Held, name: str, content: tuple[bytes | memoryview, ...], table: str, dated: str
+) -> Response:
+    """What is JSON already as the only field of an answer; 304 when the sender of a GET has it already.
+
+    Its ETag is not made of the body: what is under a path changes only with the release, its staleness and the program.
 
     Args:
         request: Who asks.
         held: The release.
         name: The field.
-        content: Its JSON text.
-        as_of: As of when.
-        model_version: By which model.
+        content: Parts of its JSON text.
+        table: The table it is of, which says by which model.
+        dated: The column that says as of when.
     """
-    opening = orjson.dumps(_said(held, as_of, model_version))[:-1].decode()
-    return sent(request, held, f'{opening},"{name}":{content}}}'.encode())
+    opening, tag = _opening(held, name, table, dated)
+    headers = [(b"cache-control", _kept(request, held).encode()), (b"vary", _VARY.encode())]
+    if request.scope["method"] == "GET":  # a path that is posted to has more than one answer
+        headers.append((b"etag", tag.encode()))
+        known = auth.header_of(request, b"if-none-match")
+        if known and _has(known, tag):
+            return Ready(304, headers)
+    body = b"".join((opening, *content, b"}"))
+    headers += ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    return Ready(200, headers, body)
+
+
+def _opening(held: Held, name: str, table: str, dated: str) -> tuple[bytes, str]:
+    """The text before the only field of an answer, and the answer's ETag: the same for all rows of a table."""
+    place = name, held.stale
+    found: tuple[bytes, str] | None = held.openings.get(place)
+    if found is None:
+        said = orjson.dumps(_said(held, held.only(table, dated), held.only(table, "model_version")))[:-1]
+        opening = said + f',"{name}":'.encode()
+        mark = hashlib.blake2b(opening + version("purvey").encode(), digest_size=8).hexdigest()
+        found = held.openings[place] = opening, f'"{held.release.id}-{mark}"'
+    return found
 
 
 def sent(request: Request, held: Held, body: bytes, *, media_type: str = layouts.ROWS) -> Response:
     """A body with its ETag and how long it may be kept; 304 when the sender has it already."""
     tag = f'"{held.release.id}-{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
-    keeps = held.max_age_seconds(request.app.state.serving.runs_every_hours)
-    kept = f"private, max-age={keeps}" if keeps else "private, no-cache"
-    headers = {"ETag": tag, "Cache-Control": kept, "Vary": _VARY}
+    headers = {"ETag": tag, "Cache-Control": _kept(request, held), "Vary": _VARY}
     if _has(request.headers.get("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)
@@ -236,6 +267,12 @@ def listed(
 
 def _said(held: Held, as_of: Any, model_version: str | None) -> dict[str, Any]:
     return {"release": held.release.id, "as_of": as_of, "model_version": model_version, "stale": held.stale}
+
+
+def _kept(request: Request, held: Held) -> str:
+    """How long an answer may be kept, as Cache-Control."""
+    seconds = held.max_age_seconds(request.app.state.serving.runs_every_hours)
+    return f"private, max-age={seconds}" if seconds else "private, no-cache"
 
 
 def _has(known: str | None, tag: str) -> bool:

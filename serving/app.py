@@ -41,6 +41,7 @@ from serving.bench import Bench
 from serving.cursors import Cursors, signing_key
 from serving.decided import Decided
 from serving.guard import Guard
+from serving.lean import LeanRoute, Shortcut
 from serving.limits import Limiter
 from serving.logs import RequestLog, event
 from serving.metrics import Metrics
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is around every request already
         lifespan=partial(_lifespan, settings=settings, store=store),
         separate_input_output_schemas=False,
     )
@@ -95,10 +97,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.serving = settings.serving
     app.state.limiter = Limiter(settings.serving.limits)
     app.state.issuer = Issuer(settings.serving.oidc) if settings.serving.oidc else None
-    for noun in _NOUNS:
-        app.include_router(noun.routes(settings.demand.series))
+    nouns = [noun.routes(settings.demand.series) for noun in _NOUNS]
+    for noun in nouns:
+        app.include_router(noun)
     app.include_router(pages.routes(settings))
     problems.install(app)
+    lean = [route for noun in nouns for route in noun.routes if isinstance(route, LeanRoute)]
+    app.add_middleware(Shortcut, routes=lean)
     app.add_middleware(Guard, limits=settings.serving.limits)
     app.add_middleware(Telemetry, metrics=metrics, requests=requests, spans=spans)
     app.openapi = partial(_openapi, app.openapi)  # type: ignore[method-assign]

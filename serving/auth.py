@@ -6,6 +6,7 @@ bound to locations may not know of; `note_audit` records what cannot be taken ba
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,6 +33,7 @@ __all__ = [
     "access_of",
     "create_key",
     "demo_key",
+    "header_of",
     "is_local",
     "list_audit",
     "list_keys",
@@ -45,7 +47,7 @@ __all__ = [
     "visible",
 ]
 COOKIE = "purvey_session"
-_PROXY_HEADERS = {"forwarded", "via", "x-real-ip"}
+_PROXY_HEADERS = frozenset({b"forwarded", b"via", b"x-real-ip"})
 
 
 def is_local(request: Request) -> bool:
@@ -58,15 +60,24 @@ def is_local(request: Request) -> bool:
     serving: Serving = request.app.state.serving
     if request.client is None or not serving.on_this_machine_only or request.scope["http_version"] == "1.0":
         return False
-    if any(name in _PROXY_HEADERS or name.startswith("x-forwarded-") for name in request.headers):
-        return False
-    return is_loopback(request.client.host) and is_loopback(_host(request.headers.get("host", "")))
+    for name, _ in request.scope["headers"]:
+        if name in _PROXY_HEADERS or name.startswith(b"x-forwarded-"):
+            return False
+    return is_loopback(request.client.host) and is_loopback(_host(header_of(request, b"host")))
+
+
+def header_of(request: Request, name: bytes) -> str:
+    """A header as it came, the first of its name; empty where there is none."""
+    for one, value in request.scope["headers"]:
+        if one == name:
+            return value.decode("latin-1")  # type: ignore[no-any-return]
+    return ""
 
 
 def access_of(request: Request) -> Access | None:
     """What the sender of a request may do: by its key, a token of the identity provider, or its session cookie."""
     ring: Keyring = request.app.state.keyring
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    scheme, _, key = header_of(request, b"authorization").partition(" ")
     if key:
         if scheme.lower() != "bearer":
             return None
@@ -85,14 +96,14 @@ def require(request: Request, scope: str) -> Access:
     Raises:
         Problem: 401 without a valid key, 403 when the key does not cover the scope, 429 when it asks too much.
     """
-    access: Access | None = getattr(request.state, "access", None)
+    state = request.scope.setdefault("state", {})
+    access: Access | None = state.get("access")
     if access is None:
         access = access_of(request)
         if access is None:
             raise no_key(request)
-        request.state.key = access.prefix
-        request.state.access = access
-        request.state.rate = request.app.state.limiter.take("requests", access.prefix)
+        state["key"], state["access"] = access.prefix, access
+        state["rate"] = request.app.state.limiter.take("requests", access.prefix)
     if not access.may(scope):
         raise Problem("not-allowed", f"This key has no scope {scope}.")
     return access
@@ -166,6 +177,7 @@ def needs(scope: str, cost: limits.Of | None = None) -> Any:
     return Depends(check)
 
 
+@lru_cache(maxsize=256)
 def _host(header: str) -> str:
     try:
         return urlsplit(f"//{header}").hostname or ""

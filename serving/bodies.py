@@ -1,11 +1,12 @@
 """Answers that are ready before they are asked for: one JSON text a row, in one column, found by its key.
 
-The texts are made once, when a release is taken up, by polars and not row by row; they lie in one Arrow buffer, so that
-100,000 of them are some hundred megabytes and not as many Python objects.
+The texts are made once, when a release is taken up, by polars and not row by row; they lie in one buffer of bytes, so
+that 100,000 of them are some hundred megabytes and not as many Python objects, and none is copied before it is sent.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
@@ -22,28 +23,31 @@ class Bodies:
 
     Args:
         keys: Key of each row, its parts as text put together by `key_of`.
-        texts: JSON text of each row, in the same order.
+        text: JSON text of all rows, in the same order, one after the other.
+        ends: Where in it the text of each row ends.
     """
 
-    def __init__(self, keys: pl.Series, texts: pl.Series) -> None:
-        self._texts = texts
+    def __init__(self, keys: Iterable[str], text: bytearray, ends: Iterable[int]) -> None:
+        self._text = memoryview(text).toreadonly()
+        self._bounds = array("q", (0, *ends))
         self._place = {key: place for place, key in enumerate(keys)}
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._bounds) - 1
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str) -> memoryview | None:
         """The text of one row, None where there is none."""
         place = self._place.get(key)
-        return None if place is None else self._texts[place]
+        return None if place is None else self._text[self._bounds[place] : self._bounds[place + 1]]
 
     def places(self, keys: Iterable[str]) -> list[int | None]:
         """Where each of these rows is, None where there is none."""
         return list(map(self._place.get, keys))
 
-    def joined(self, places: list[int]) -> str:
+    def joined(self, places: list[int]) -> bytes:
         """The texts of some rows, in this order, with commas between them."""
-        return ",".join(self._texts.gather(places).to_list())
+        text, bounds = self._text, self._bounds
+        return b",".join([text[bounds[place] : bounds[place + 1]] for place in places])
 
 
 def key_of(parts: Iterable[str]) -> str:
@@ -64,14 +68,15 @@ def made(frame: pl.DataFrame, keys: list[str], shaped: Callable[[pl.DataFrame], 
         keys: The key columns.
         shaped: Makes one row a key, as it is sent, of some of the rows.
     """
-    named, texts = [], []
+    named: list[str] = []
+    text, ends = bytearray(), array("q")
     for part in _parts(frame, keys):
         rows = shaped(part)
-        named.append(rows.select(pl.concat_str(pl.col(keys).cast(pl.String), separator=_APART)).to_series())
-        texts.append(rows.select(pl.struct(pl.all()).struct.json_encode()).to_series())
-    if not texts:
-        return Bodies(pl.Series(dtype=pl.String), pl.Series(dtype=pl.String))
-    return Bodies(pl.concat(named), pl.concat(texts, rechunk=True))
+        named += rows.select(pl.concat_str(pl.col(keys).cast(pl.String), separator=_APART)).to_series().to_list()
+        texts = rows.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+        ends.extend((texts.str.len_bytes().cast(pl.Int64).cum_sum() + len(text)).to_list())
+        text += texts.str.join().item().encode()
+    return Bodies(named, text, ends)
 
 
 def tidy(frame: pl.DataFrame) -> pl.DataFrame:

@@ -40,6 +40,8 @@ class Held:
         self.release = release
         self.series: list[str] = list(release.shop.get("series", []))
         self._stale_after_days = stale_after_days
+        self._created_at = release.created_at.timestamp()
+        self.openings: dict[Any, Any] = {}  # what answers have in common, kept by those who make them
         self._tables = {name: release.table(name) for name in release.tables}
         # In memory like the tables: the folder may be pruned while this release still answers.
         self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
@@ -103,7 +105,7 @@ class Held:
     @property
     def age_days(self) -> float:
         """How old the release is."""
-        return (datetime.now(UTC) - self.release.created_at).total_seconds() / 86_400
+        return (time.time() - self._created_at) / 86_400
 
     @property
     def stale(self) -> bool:

@@ -6,7 +6,7 @@ This stands in the path of every read, so it works on raw headers and leaves the
 
 from __future__ import annotations
 
-import os
+import random
 import re
 import time
 from typing import Any
@@ -64,7 +64,7 @@ class Telemetry:
                 given = value
             elif name == b"traceparent":
                 parent = value
-        fresh = os.urandom(16).hex()
+        fresh = f"{random.getrandbits(128) or 1:032x}"  # it names a request and keeps no secret
         request_id = given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else fresh
         trace = trace_of(parent, fresh)
         state = scope.setdefault("state", {})

@@ -135,8 +135,7 @@ async def show_customer(request: Request) -> Response:
     text = held.customer_bodies.find(customer_id)
     if text is None:
         raise Problem("not-found", f"There is no customer {customer_id[:MOST_LETTERS]}.")
-    as_of, version = held.only("customer_scores", "as_of"), held.only("customer_scores", "model_version")
-    return ready(request, held, "customer", text, as_of=as_of, model_version=version)
+    return ready(request, held, "customer", (text,), "customer_scores", "as_of")
 
 
 def _chosen(held: Held, asked: CustomerFilters) -> pl.DataFrame:

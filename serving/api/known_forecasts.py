@@ -1,5 +1,6 @@
 """Forecasts by name: of one series, and of up to 1,000 at once; what order systems ask for all day."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -59,21 +60,21 @@ def routes(series: list[str]) -> APIRouter:
         text = _bodies(held).find(key_of(key))
         if text is None or not _may_know(request, series, key):
             raise _unknown(series, key)
-        return ready(request, held, "forecast", text, **_origin(held))
+        return ready(request, held, "forecast", (text,), "forecasts", "issued_on")
 
     async def batch_forecasts(request: Request) -> Response:
         """Up to 1,000 series at once. Who is not known is named in `unknown` and does not fail the others."""
         held: Held = request.app.state.store.now()
         names = _names(await request.body(), series)
         bodies = _bodies(held)
-        places = bodies.places(key_of(name) for name in names)
+        places = bodies.places(map(key_of, names))
         if request.state.access.locations is not None:
             may = (_may_know(request, series, name) for name in names)
             places = [place if one else None for place, one in zip(places, may, strict=True)]
         known = [place for place in places if place is not None]
         missing = [dict(zip(series, name, strict=True)) for name, at in zip(names, places, strict=True) if at is None]
-        text = f'{{"items":[{bodies.joined(known)}],"unknown":{orjson.dumps(missing).decode()}}}'
-        return ready(request, held, "forecasts", text, **_origin(held))
+        text = (b'{"items":[', bodies.joined(known), b'],"unknown":', orjson.dumps(missing), b"}")
+        return ready(request, held, "forecasts", text, "forecasts", "issued_on")
 
     router.add_api_route(
         "/v1/forecasts/one",
@@ -98,17 +99,13 @@ def routes(series: list[str]) -> APIRouter:
     return router
 
 
-def _origin(held: Held) -> dict[str, Any]:
-    return {"as_of": held.only("forecasts", "issued_on"), "model_version": held.only("forecasts", "model_version")}
-
-
 def _bodies(held: Held) -> Bodies:
     if held.forecast_bodies is None:
         raise Problem("not-in-this-shop", "This shop has no forecasts.")
     return held.forecast_bodies
 
 
-def _may_know(request: Request, series: list[str], key: list[str]) -> bool:
+def _may_know(request: Request, series: list[str], key: Sequence[str]) -> bool:
     """Whether the sender may know of a series: one at a place outside its key is, for it, not there."""
     access = request.state.access
     if access.locations is None:
@@ -116,7 +113,7 @@ def _may_know(request: Request, series: list[str], key: list[str]) -> bool:
     return "location_id" in series and bool(access.allows(key[series.index("location_id")]))
 
 
-def _unknown(series: list[str], key: list[str]) -> Problem:
+def _unknown(series: list[str], key: Sequence[str]) -> Problem:
     named = ", ".join(f"{column} {value[:MOST_LETTERS]}" for column, value in zip(series, key, strict=True))
     return Problem("not-found", f"There is no forecast for {named}.")
 
@@ -139,7 +136,7 @@ def _named(query_string: bytes, series: list[str]) -> list[str]:
     raise Problem("invalid-request", f"A series is named by {', '.join(series)}.", errors=errors)
 
 
-def _names(body: bytes, series: list[str]) -> list[list[str]]:
+def _names(body: bytes, series: list[str]) -> list[tuple[str, ...]]:
     """The keys of the series in the body of a batch.
 
     Raises:
@@ -149,9 +146,8 @@ def _names(body: bytes, series: list[str]) -> list[list[str]]:
         asked = orjson.loads(body)["series"]
         if not 1 <= len(asked) <= MOST:
             raise ValueError(len(asked))
-        count = len(series)
-        names = [[one[column] for column in series] for one in asked]
-        if any(len(one) != count for one in asked) or not all(isinstance(part, str) for name in names for part in name):
+        columns = [[one[column] for one in asked] for column in series]
+        if set(map(len, asked)) != {len(series)} or any(set(map(type, column)) != {str} for column in columns):
             raise TypeError
     except (ValueError, TypeError, KeyError) as error:
         raise Problem(
@@ -159,7 +155,7 @@ def _names(body: bytes, series: list[str]) -> list[list[str]]:
             f'A batch is {{"series": […]}}: 1 to {MOST} objects with {", ".join(series)} as texts.',
             errors=[("series", f"should be 1 to {MOST} objects with {', '.join(series)}")],
         ) from error
-    return names
+    return list(zip(*columns, strict=True))
 
 
 def _body(series: list[str], example_series: list[dict[str, Any]]) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def made(folder: Path, series: int) -> Settings:
         data_dir=str(folder / "data"),
         sources=[{"table": "order_lines", "path": "orders.parquet"}],
         demand={"series": ["product_id"]},
+        serving={"limits": {"requests_per_second": 1e6, "burst": 1_000_000}},  # counted, but never reached
     )
     (folder / "shop.yaml").write_bytes(orjson.dumps(settings.model_dump(mode="json")))  # JSON is YAML
     tables = {"forecasts": forecasts(series), "customer_scores": scores()}
