@@ -160,7 +160,7 @@ def operations(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            content = operation["responses"]["200"]["content"]
+            content = (operation["responses"].get("200") or operation["responses"]["202"])["content"]
             example = next(iter(content.values())).get("example", "")
             text = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
             said = {

@@ -86,6 +86,8 @@ def test_real_answers_obey_the_contract(tmp_path: Path, document: dict[str, Any]
     with TestClient(create_app(settings), headers=headers, **LOCAL) as client:
         for path, methods in document["paths"].items():
             method, operation = next(iter(methods.items()))
+            if method == "post" and path != "/v1/forecasts:batch":
+                continue  # what is posted has tests of its own, and schemathesis
             schema = operation["responses"]["200"]["content"].get("application/json", {}).get("schema")
             if schema is None:
                 continue
