@@ -115,6 +115,6 @@ class Telemetry:
 
 def _with_ours(headers: Any, ours: tuple[tuple[bytes, bytes], ...]) -> list[tuple[bytes, bytes]]:
     """The answer's headers, ours beside them; what a page says of its own safety stands."""
-    names = {name for name, _ in headers}
-    safe = _SAFE_HEADERS if names.isdisjoint(_SAFE_NAMES) else [one for one in _SAFE_HEADERS if one[0] not in names]
+    own = [name for name, _ in headers if name in _SAFE_NAMES]
+    safe = [one for one in _SAFE_HEADERS if one[0] not in own] if own else _SAFE_HEADERS
     return [*headers, *ours, *safe]

@@ -1,5 +1,6 @@
 """Forecasts by name: of one series, and of up to 1,000 at once; what order systems ask for all day."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,13 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from serving.answers import MOST, MOST_LETTERS, Answer, ready
 from serving.api.forecasts import Forecast, example
 from serving.api.parameters import documented, example_keys
-from serving.auth import needs
+from serving.auth import Access, needs
 from serving.bodies import Bodies, key_of
 from serving.lean import LeanRoute, guarded, query
 from serving.problems import Problem, responses
 from serving.store import Held
 
 _SCOPE = "forecasts:read"
+_PLAIN = re.compile(rb"(\w+)=([\w.-]*)")  # one parameter with nothing to decode: what most ask
 
 
 class ForecastAnswer(Answer):
@@ -107,7 +109,7 @@ def _bodies(held: Held) -> Bodies:
 
 def _may_know(request: Request, series: list[str], key: Sequence[str]) -> bool:
     """Whether the sender may know of a series: one at a place outside its key is, for it, not there."""
-    access = request.state.access
+    access: Access = request.scope["state"]["access"]
     if access.locations is None:
         return True
     return "location_id" in series and bool(access.allows(key[series.index("location_id")]))
@@ -124,6 +126,9 @@ def _named(query_string: bytes, series: list[str]) -> list[str]:
     Raises:
         Problem: 422, a column is missing, named twice or none of the key.
     """
+    plain = _PLAIN.fullmatch(query_string)
+    if plain is not None and series == [plain[1].decode()]:
+        return [plain[2].decode()]
     try:
         said = parse_qsl(query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=len(series) + 1)
     except ValueError:
