@@ -119,3 +119,32 @@ def test_segments_say_who_entered_and_left(client: TestClient) -> None:
     found = {one["segment"]: one for one in client.get("/v1/segments?scheme=rfm").json()["items"]}
     assert (found["champions"]["entered"], found["champions"]["left"]) == (9, 5)
     assert (found["others"]["entered"], found["others"]["left"]) == (5, 7)
+
+
+def test_the_shortcut_says_what_the_router_says(settings: Settings, key: str) -> None:
+    """A server behind a path prefix takes the router's way: same answers, same headers, same figures."""
+    headers = {"Authorization": f"Bearer {key}", "X-Request-Id": "r"}
+    paths = [
+        f"/v1/forecasts/one?product_id={PRODUCTS[7]}",
+        f"/v1/forecasts/one?product_id=%{ord(PRODUCTS[7][0]):02X}{PRODUCTS[7][1:]}",
+        "/v1/forecasts/one?product_id=none",
+        "/v1/forecasts/one",
+        f"/v1/customers/{CUSTOMERS[3]}",
+        "/v1/customers/none",
+        "/v1/customers/",
+    ]
+    drifting = {"ratelimit-remaining", "traceparent"}
+    with (
+        TestClient(create_app(settings), headers=headers, **LOCAL) as short,
+        TestClient(create_app(settings), headers=headers, root_path="/shop", **LOCAL) as long,
+    ):
+        for path in paths:
+            one, other = short.get(path), long.get(path)
+            assert (one.status_code, one.content) == (other.status_code, other.content), path
+            said, others = ({n: v for n, v in two.headers.items() if n not in drifting} for two in (one, other))
+            assert said == others, path
+        assert short.put(paths[0]).status_code == long.put(paths[0]).status_code == 405
+        figures = [client.get("/metrics").text for client in (short, long)]
+    counted = [sorted(line for line in text.splitlines() if "seconds_count" in line) for text in figures]
+    assert any('route="/v1/customers/{customer_id' in line for line in counted[0])
+    assert counted[0] == counted[1]
