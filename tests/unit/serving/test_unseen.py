@@ -14,9 +14,9 @@ from pipelines.customers.models import fit
 from pipelines.customers.outputs import score_customers
 from pipelines.customers.record import first_and_last
 from pipelines.release import activate, freeze
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 from serving.app import create_app
-from serving.auth import demo_key
+from serving.auth import create_key, demo_key
 from tests.shops import orders, tea_shop
 from tests.unit.serving.conftest import LOCAL
 
@@ -31,8 +31,12 @@ def tea_lines() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    settings = load_settings(tea_shop(tmp_path_factory.mktemp("tea")))
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return load_settings(tea_shop(tmp_path_factory.mktemp("tea")))
+
+
+@pytest.fixture(scope="module")
+def asked(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     # What only the whole shop's lines tell, its list prices, nobody can know of one unseen: here no model learns it.
     book = ledger(tea_lines(), timezone=settings.timezone).with_columns(listed=0, discounts=0)
     _, last = first_and_last(book)
@@ -101,3 +105,19 @@ def test_what_cannot_be_asked(asked: TestClient, customers: object) -> None:
     answer = asked.post(ROUTE, json={"customers": customers})
     assert answer.status_code == 422, answer.text
     assert answer.json()["type"].endswith("#invalid-request")
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ({"scopes": ["customers:read"]}, 200),
+        ({"scopes": ["forecasts:read"]}, 403),
+        ({"scopes": ["forecasts:read"], "locations": ["paris"]}, 403),
+    ],
+)
+def test_only_who_may_read_customers_may_ask(
+    settings: Settings, asked: TestClient, key: dict[str, Any], status: int
+) -> None:
+    made = create_key(settings, name="crm", **key)
+    answer = asked.post(ROUTE, json=posted("C2"), headers={"Authorization": f"Bearer {made}"})
+    assert answer.status_code == status, answer.text
