@@ -35,6 +35,7 @@ from serving.api import (
     segments,
     simulations,
     totals,
+    unseen,
 )
 from serving.auth import Keyring
 from serving.bench import Bench
@@ -53,7 +54,7 @@ SHARED_FIGURES = "PURVEY_SHARED_FIGURES"  # set for its workers by the process t
 # The hottest reads come first: routes are tried in this order.
 _NOUNS = (
     known_forecasts, customers, forecasts, simulations, drivers, totals, segments, churn, offers, lists, replenishment,
-    decisions, outcomes, monitoring, models, audit, health,
+    unseen, decisions, outcomes, monitoring, models, audit, health,
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from serving.logs import fault
 from serving.problems import Problem
 
 if TYPE_CHECKING:
+    from pipelines.customers.unseen import Unseen
     from pipelines.demand.whatif import WhatIf
 
 CHECK_SECONDS = 2.0
@@ -46,6 +47,7 @@ class Held:
         # In memory like the tables: the folder may be pruned while this release still answers.
         self.reports = {name: (release.folder / "reports" / name).read_bytes() for name in release.reports}
         self._what_if: WhatIf | None = None
+        self._unseen: Unseen | None = None
         self._only: dict[tuple[str, str], Any] = {}
         if "forecast_changes" in self._tables:
             moves, move = self._tables["forecast_changes"], (pl.col("mean") - pl.col("mean_before")).abs()
@@ -164,6 +166,23 @@ class Held:
             folder = self.release.folder / "models" / "demand"
             self._what_if = WhatIf.from_dir(folder, self.table("forecast_inputs"))
         return self._what_if
+
+    def unseen(self) -> Unseen:
+        """The customer models of the release, for whom it does not hold. Call it off the event loop.
+
+        Raises:
+            Problem: 404, this shop has no customer scores, or its customers have contracts.
+        """
+        if self._unseen is None:
+            as_of = self.only("customer_scores", "as_of")
+            churn, value = (self.release.folder / "models" / name for name in ("churn", "value"))
+            if isinstance(as_of, date) and churn.exists() and value.exists():
+                from pipelines.customers.unseen import Unseen  # SciPy and LightGBM come with it
+
+                self._unseen = Unseen.from_dirs(churn, value, as_of, self.release.shop.get("timezone", "UTC"))
+        if self._unseen is None:
+            raise Problem("not-in-this-shop", "This shop has no models that score unseen customers.")
+        return self._unseen
 
     def only(self, name: str, column: str) -> Any:
         """The single value of a column, or its values in one line when there are several; None for an empty table."""
