@@ -8,6 +8,7 @@ nothing counts twice.
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime
 
 import polars as pl
 
@@ -37,6 +38,14 @@ def drain(settings: Settings, lake: Lake) -> dict[str, int]:
         found = {inbox.DECISIONS: _decisions(settings, lake, database), inbox.STOCK: _stock(settings, lake, database)}
         found |= {kind: _of_customers(settings, lake, database, kind) for kind in _KEYS}
     return {table: rows for table, rows in found.items() if rows}
+
+
+def refusals(settings: Settings, since: datetime) -> dict[str, int]:
+    """Why things that were said could not go into the lake since a moment → how many of them, the most first."""
+    if not settings.serving.database and not (settings.api_dir / "access.db").exists():
+        return {}
+    with closing(Database(settings)) as database:
+        return inbox.refused(database, since)
 
 
 def _decisions(settings: Settings, lake: Lake, database: Database) -> int:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     bindparam,
+    func,
     insert,
     select,
     update,
@@ -125,6 +126,15 @@ def drained(database: Database, became: Mapping[int, str], *, forget: bool) -> N
     change = change.values(said=None) if forget else change
     with database.writing() as connection:
         connection.execute(change, [{"n": number, "b": text} for number, text in became.items()])
+
+
+def refused(database: Database, moment: datetime) -> dict[str, int]:
+    """Why rows could not go into the lake since a moment → how many of them."""
+    count = func.count()
+    wanted = select(INBOX.c.became, count).where(INBOX.c.drained_at >= as_text(moment), INBOX.c.became != TAKEN)
+    with database.reading() as connection:
+        rows = connection.execute(wanted.group_by(INBOX.c.became).order_by(count.desc())).all()
+    return dict(map(tuple, rows))
 
 
 def as_text(moment: datetime) -> str:

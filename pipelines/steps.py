@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING
@@ -118,15 +119,20 @@ def _has_release(shop: Shop) -> bool:
 
 
 def _ingest(shop: Shop) -> Summary:
-    from pipelines.drain import drain
+    from pipelines.drain import drain, refusals
     from pipelines.ingest import jobs
 
+    began = datetime.now(UTC)
     drained = drain(shop.settings, shop.lake)
+    refused = refusals(shop.settings, began)
     summary = jobs.ingest(shop.settings, shop.lake)
     if drained:
         said = ", ".join(f"{rows:,} {table}" for table, rows in drained.items())
         summary.notes.append(f"Taken from the API: {said}.")
         summary.changed = True
+    if refused:
+        said = "; ".join(f"{rows:,}: {why}" for why, rows in list(refused.items())[:3])
+        summary.notes.append(f"Not taken from the API, {sum(refused.values()):,} in all. {said}.")
     return summary
 
 

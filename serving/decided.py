@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from pipelines import inbox
 from pipelines.database import Database
-from pipelines.supply.orders import order_lines
+from pipelines.supply.orders import PROPOSED, order_lines
 from serving.store import Held
 
 _NEWS = {"order_line": pl.String, "now": pl.String, "decided": pl.Float64, "told": pl.String}
@@ -18,6 +18,8 @@ _NEWS = {"order_line": pl.String, "now": pl.String, "decided": pl.Float64, "told
 def lines_of(held: Held) -> pl.DataFrame:
     """Table replenishment of a release with the id of each line."""
     rows = held.table("replenishment")
+    unsaid = {"state": pl.lit(PROPOSED), "state_reason": pl.lit(None, dtype=pl.String)}  # in releases made before
+    rows = rows.with_columns(**{name: said for name, said in unsaid.items() if name not in rows.columns})
     return rows.with_columns(order_lines(rows, held.series))
 
 
@@ -30,20 +32,22 @@ class Decided:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._seen: tuple[Any, ...] | None = None
-        self._lines = pl.DataFrame()
+        self._kept: tuple[tuple[Any, ...], pl.DataFrame] | None = None  # in one: threads read it while others write
 
     def forget(self) -> None:
         """Look again: PostgreSQL tells of changes once a second, and who decided wants to see it at once."""
-        self._seen = None
+        self._kept = None
 
     def of(self, held: Held) -> pl.DataFrame:
         """The lines of a release as they are now."""
         seen = held.release.id, self._database.changes()
-        if seen != self._seen:
-            with self._database.reading() as connection:
-                self._lines, self._seen = now(connection, held), seen
-        return self._lines
+        kept = self._kept
+        if kept is not None and kept[0] == seen:
+            return kept[1]
+        with self._database.reading() as connection:
+            lines = now(connection, held)
+        self._kept = seen, lines
+        return lines
 
 
 def now(connection: Connection, held: Held) -> pl.DataFrame:

@@ -15,6 +15,8 @@ from serving.auth import needs
 from serving.problems import responses
 from serving.store import Held
 
+_LARGEST = 2**63 - 1  # what a database takes as a number
+
 
 class AuditEntry(BaseModel):
     """One thing that was done. `key` is null where it was done at the command line."""
@@ -82,7 +84,8 @@ def routes(_series: list[str]) -> APIRouter:
         database: Database = request.app.state.database
 
         def read() -> list[dict[str, Any]]:
-            return entries(database, limit=asked.limit + 1, before=asked.before)
+            before = None if asked.before is None else min(asked.before, _LARGEST)
+            return entries(database, limit=asked.limit + 1, before=before)
 
         found = await anyio.to_thread.run_sync(read)
         items = found[: asked.limit]

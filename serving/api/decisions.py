@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import Connection
 
 from features.columns import MOST
@@ -11,7 +11,7 @@ from pipelines import inbox
 from pipelines.supply.orders import APPROVED, EDITED, NEXT, NOT_PEOPLE, REJECTED
 from serving import decided
 from serving.access.audit import Entry
-from serving.api.parameters import taken
+from serving.api.parameters import taken, without_nul
 from serving.auth import Access, needs
 from serving.idempotency import once
 from serving.problems import Problem, responses
@@ -33,7 +33,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    order_line: str = Field(min_length=1, max_length=100)
+    order_line: Annotated[str, AfterValidator(without_nul)] = Field(min_length=1, max_length=100)
     decision: Literal["approve", "edit", "reject"]
     quantity: float | None = Field(default=None, gt=0, le=MOST, allow_inf_nan=False)
     who: str | None = Field(default=None, min_length=1, max_length=100, pattern=r"\S")

@@ -5,14 +5,14 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import Connection
 
 from features.columns import MOST
 from pipelines import inbox
 from serving.access.audit import Entry
 from serving.access.scopes import LOCATION
-from serving.api.parameters import example_keys, taken
+from serving.api.parameters import example_keys, taken, without_nul
 from serving.auth import Access, needs
 from serving.decided import lines_of
 from serving.idempotency import once
@@ -37,7 +37,7 @@ class StockRow(_Row):
 class OrderEvent(_Row):
     """What became of an order that was sent. `order_line` may be the reference it carries (REC-…)."""
 
-    order_line: Name
+    order_line: Annotated[Name, AfterValidator(without_nul)]
     event: Literal["acknowledged", "received", "cancelled"]
     quantity: Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)] | None = None
     order_id: Name | None = None
@@ -150,6 +150,10 @@ def _within(access: Access, row: dict[str, Any]) -> bool:
 def _as_decisions(request: Request, access: Access, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Order events as changes of lines. Lines of earlier runs are judged when they are drained, by the whole ledger."""
     names = [row["order_line"].removeprefix("REC-") for row in rows]
+    said = list(zip(names, (row["event"] for row in rows), strict=True))
+    if len(set(said)) < len(said):  # within one request they share their moment: the ledger could not tell them apart
+        again = [(f"rows.{at}", "said before in this request") for at, one in enumerate(said) if one in said[:at]]
+        raise Problem("invalid-request", "An event of a line is named twice.", errors=again)
     if access.locations is not None:
         known = set(access.within(lines_of(request.app.state.store.now()))["order_line"])
         foreign = [(f"rows.{at}.order_line", "no such line") for at, name in enumerate(names) if name not in known]

@@ -32,6 +32,17 @@ class Listing(Paging):
     )
 
 
+def without_nul(text: str) -> str:
+    """A text the store is asked for as it is: PostgreSQL takes no NUL.
+
+    Raises:
+        ValueError: It has one.
+    """
+    if "\0" in text:
+        raise ValueError("has a NUL")
+    return text
+
+
 def filters(name: str, series: list[str], **more: Any) -> type[Listing]:
     """A set of query parameters: the shop's series columns, `more`, paging and format.
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +15,7 @@ import pytest
 
 from pipelines import inbox
 from pipelines.database import Database
-from pipelines.drain import drain
+from pipelines.drain import drain, refusals
 from pipelines.supply.jobs import replenish
 from pipelines.supply.orders import broken, current
 from tests.conftest import ROOT
@@ -115,3 +115,11 @@ def test_outcomes_of_a_campaign_add_up_and_leave_no_customer_in_the_store(shop):
     with closing(Database(shop.settings)) as database, database.reading() as connection:
         assert all(one.said is None for one in connection.execute(inbox.INBOX.select()))
     assert pl.Series([row["known_at"]]).null_count() == 0
+
+
+def test_ingest_says_what_could_not_be_taken(shop):
+    began = datetime.now(UTC)
+    say(shop, inbox.DECISIONS, decided("20990101-0", 1, "approved"), decided("20990101-1", 1, "approved"))
+    drain(shop.settings, shop.lake)
+    assert refusals(shop.settings, began) == {"there is no such order line": 2}
+    assert refusals(shop.settings, datetime.now(UTC)) == {}

@@ -20,7 +20,7 @@ from tests.made_shop import made_release, made_settings
 from tests.postgres import Postgres, database_url, postgres
 
 __all__ = ["Postgres", "database_url", "postgres"]
-DECISIONS = "/v1/replenishment/decisions"
+DECISIONS, EVENTS = "/v1/replenishment/decisions", "/v1/outcomes/orders"
 
 
 @pytest.fixture
@@ -85,6 +85,19 @@ def test_one_of_two_wins_a_repeat_is_replayed_and_states_are_shown(settings, tmp
     with closing(Database(settings)) as database:
         assert inbox.waiting(database, inbox.DECISIONS).height == 2
         assert inbox.waiting(database, inbox.STOCK).height == 1
+
+
+def test_what_the_store_or_the_ledger_could_not_hold_is_refused(settings, tmp_path):
+    with served(settings, tmp_path) as (client, _):
+        event = {"order_line": open_lines(client)[0], "event": "received", "quantity": 3}
+        twice = client.post(EVENTS, json={"rows": [event, event | {"order_line": f"REC-{event['order_line']}"}]})
+        assert (twice.status_code, twice.json()["errors"][0]["field"]) == (422, "rows.1")
+        for path, body in ((EVENTS, {"rows": [event | {"order_line": "a\0"}]}), (DECISIONS, approve("a\0"))):
+            assert client.post(path, json=body).status_code == 422
+        both = client.post(EVENTS, json={"rows": [event | {"event": "acknowledged"}, event]})
+        assert both.status_code == 202
+    with closing(Database(settings)) as database:
+        assert inbox.waiting(database, inbox.DECISIONS).height == 2
 
 
 def test_no_acknowledged_decision_is_lost_when_the_server_is_killed(settings, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import html
 import io
 import re
+from copy import copy
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from pipelines.settings import Settings
 from serving import store
 from serving.app import create_app
 from serving.auth import demo_key
+from serving.decided import now
 from tests.made_shop import AS_OF, CUSTOMERS, HOSTILE_SEGMENT, ISSUED_ON, PRODUCTS, made_release, made_tables
 from tests.unit.serving.conftest import LOCAL
 
@@ -302,3 +304,18 @@ def test_the_drift_report_runs_its_scripts_in_a_sandbox(client: TestClient) -> N
     assert "sandbox" not in still, "its links lead on with the session"
     assert "script-src" not in still, "and it may run nothing"
     assert "http" not in policy
+
+
+def test_the_audit_goes_on_before_any_number(client: TestClient) -> None:
+    answer = client.get("/v1/audit", params={"before": 10**20})
+    assert (answer.status_code, answer.json()["items"] != []) == (200, True)
+
+
+def test_orders_of_a_release_without_states_are_proposed(client: TestClient) -> None:
+    held = client.app.state.store.now()
+    old = copy(held)
+    old._tables = held._tables | {
+        "replenishment": held.table("replenishment").drop("state", "state_reason", strict=False)
+    }
+    with client.app.state.database.reading() as connection:
+        assert set(now(connection, old)["state"]) == {"proposed"}
