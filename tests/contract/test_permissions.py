@@ -71,6 +71,7 @@ ROWS = [
     Row("/v1/forecasts:batch", "forecasts:read", method="POST", body={}),
     Row("/v1/forecasts:simulate", "forecasts:read", method="POST", body={}),
     Row("/v1/customers", "customers:read", export=True),
+    Row("/v1/customers:score", "customers:read", method="POST", body={}),
     Row("/v1/customers/{customer_id}", "customers:read", "/v1/customers/12346"),
     Row("/v1/segments", "customers:read", export=True),
     Row("/v1/segment-migration", "customers:read"),
