@@ -1,6 +1,6 @@
 """Scores of customers whom the shop does not know yet, given as their order lines."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -16,6 +16,7 @@ from serving.store import Held
 
 MOST_CUSTOMERS, MOST_LINES = 100, 10_000
 _DECIMALS = 4
+_LATEST = datetime(2200, 1, 1, tzinfo=UTC)  # the last hours of the calendar have no name in other time zones
 _Id = Annotated[str, Field(min_length=1, max_length=200)]
 _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "customer_id": pl.String,
@@ -35,7 +36,9 @@ class Line(BaseModel):
 
     order_id: _Id
     product_id: _Id
-    ordered_at: AwareDatetime = Field(ge=EARLIEST, description="With its offset; of a return, when it came back.")
+    ordered_at: AwareDatetime = Field(
+        ge=EARLIEST, le=_LATEST, description="With its offset; of a return, when it came back."
+    )
     quantity: float = Field(gt=0, le=MOST)
     unit_price: float = Field(ge=0, le=MOST)
     kind: Literal["sale", "return"] = "sale"

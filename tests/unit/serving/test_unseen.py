@@ -96,6 +96,7 @@ def line(**changes: object) -> dict[str, Any]:
         [line(colour="red")],
         [line(kind="return")],
         [line(ordered_at="2023-06-01T10:00:00")],
+        [line(ordered_at="9999-12-31T23:59:59-14:00")],
         [line(ordered_at="2099-01-01T10:00:00Z")],
         [line() | {"customer_id": f"c{number}"} for number in range(101)],
         [{"customer_id": name, "lines": line()["lines"] * 5_001} for name in "ab"],
