@@ -90,8 +90,9 @@ class _Passing:
             entries = state.get("audited")
             if entries and message["status"] < 400 and not await self._written(entries):
                 return
-            if state.get("rate") is not None:
-                message["headers"] = [*message.get("headers", ()), *limits.headers(*state["rate"])]
+            said = message.get("headers", ())
+            if state.get("rate") is not None and all(name != b"ratelimit-limit" for name, _ in said):
+                message["headers"] = [*said, *limits.headers(*state["rate"])]  # a 429 names the empty bucket itself
         if not self._refused:
             await self._send(message)
 

@@ -135,8 +135,9 @@ def test_answers_say_what_is_left_and_then_to_wait(limited: Settings, client: Te
 
 def test_exports_have_a_smaller_bucket(limited: Settings, client: TestClient) -> None:
     key = bearer(limited, "customers:read", "lists:export")
-    found = [client.get("/v1/churn?format=csv", headers=key).status_code for _ in range(3)]
-    assert found == [200, 200, 429]
+    answers = [client.get("/v1/churn?format=csv", headers=key) for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert answers[2].headers.get_list("ratelimit-limit") == ["2"], "of the bucket that is empty, and of no other"
     assert client.get("/v1/churn", headers=key).status_code == 200
 
 
