@@ -1,11 +1,11 @@
 """What became of things, as the systems that know it post it back: stock, orders, contacts, what customers said."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, create_model, field_validator
 from sqlalchemy import Connection
 
 from features.columns import MOST
@@ -32,6 +32,14 @@ class StockRow(_Row):
 
     as_of: date
     on_hand: Units
+
+    @field_validator("as_of")
+    @classmethod
+    def _not_to_come(cls, as_of: date) -> date:
+        """A count of a day to come would stand above every real one until that day."""
+        if as_of > datetime.now(UTC).date() + timedelta(days=1):  # a day ahead: it is tomorrow somewhere already
+            raise ValueError("is a day to come")
+        return as_of
 
 
 class OrderEvent(_Row):

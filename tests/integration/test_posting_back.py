@@ -82,6 +82,8 @@ def test_one_of_two_wins_a_repeat_is_replayed_and_states_are_shown(settings, tmp
         assert refused.status_code == 422
         assert refused.json()["errors"][0]["field"] == "rows.1.on_hand"
         assert client.post("/v1/outcomes/stock", json={"rows": [row | {"on_hand": 3}]}).status_code == 202
+        to_come = client.post("/v1/outcomes/stock", json={"rows": [row | {"on_hand": 3, "as_of": "9999-12-31"}]})
+        assert (to_come.status_code, to_come.json()["errors"][0]["field"]) == (422, "rows.0.as_of")
     with closing(Database(settings)) as database:
         assert inbox.waiting(database, inbox.DECISIONS).height == 2
         assert inbox.waiting(database, inbox.STOCK).height == 1
