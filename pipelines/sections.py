@@ -218,7 +218,6 @@ class Serving(Section):
             travels over TLS only, forms are taken from this address alone, and there is no demo key.
         log: Which requests get a line in the log; `errors` are answers from 400 on.
         opentelemetry: Where spans are sent by OTLP over HTTP, e.g. `http://127.0.0.1:4318/v1/traces`.
-        log_predictions: Share of the answers whose predictions are written down for monitoring.
         workers: Processes that answer.
     """
 
@@ -232,7 +231,6 @@ class Serving(Section):
     public_url: str | None = Field(default=None, description="address behind a TLS proxy, https://host[:port]")
     workers: int = Field(default=1, ge=1, le=64)
     log: Literal["all", "errors", "off"] = "all"
-    log_predictions: Share = 0.01
     opentelemetry: str | None = Field(default=None, pattern=r"^https?://\S+$")
 
     limits: Limits = Limits()

@@ -27,8 +27,6 @@ COUNTED = {
     "limited": "Requests refused because a key asked too often",
     "shed": "Requests refused because too many were under way",
     "log_lines_dropped": "Request lines lost because the reader of the log is too slow",
-    "predictions_logged": "Served predictions taken down for monitoring",
-    "predictions_dropped": "Served predictions not taken down because the disk is too slow",
 }
 _Labels = tuple[str, str, int]
 # Per method, route and status: the answers in each bucket, one past the last bucket, then the sum of seconds.
