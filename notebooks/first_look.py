@@ -40,6 +40,7 @@ def _(mo, settings, tracker, warnings):
         import mlflow
 
         mlflow.set_tracking_uri(settings.tracking_uri)
+        mlflow.set_registry_uri(settings.tracking_uri)  # whatever the environment says of another shop's
         champion = mlflow.pyfunc.load_model("models:/demand@champion")
 
     # Rows it was registered with: the same features it sees in the flow.
