@@ -150,6 +150,7 @@ def test_a_model_loads_by_alias_in_a_fresh_process(home: Path, toy_module: Path)
 import warnings; warnings.simplefilter("ignore")
 import mlflow, pandas as pd, sys
 mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_registry_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/demand@champion")
 rows = pd.DataFrame({"size": ["S", "L"], "day": pd.to_datetime(["2024-03-01", "2024-03-02"]), "x": [5.0, None]})
 print(model.predict(rows)["mean"].tolist())

@@ -70,6 +70,7 @@ import mlflow
 from pathlib import Path
 import polars as pl
 mlflow.set_tracking_uri(sys.argv[1])
+mlflow.set_registry_uri(sys.argv[1])
 for name in ("churn", "value", "segments"):
     rows = pl.read_parquet(Path(sys.argv[2]) / f"{name}.parquet").to_pandas()
     rows.loc[0, ["orders_4w", "gap_mean_days"]] = None  # a number may be missing, also one that never was
