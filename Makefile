@@ -57,7 +57,7 @@ readme: $(READY)  ## Fill the README's tables from the last run of the sample sh
 setup: $(READY)  ## Create the environment in .venv from requirements.lock
 
 lock: $(BIN)/uv  ## Refresh requirements.lock from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra s3 --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-strip-extras --upgrade -q -o requirements.lock
 
 clean:  ## Remove the environment and the sample shop's data
