@@ -94,9 +94,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     app.state.requests = requests
     app.state.spans = spans
-    app.state.bench = Bench()
+    app.state.bench = Bench(shed=partial(metrics.count, "shed"))
     app.state.serving = settings.serving
-    app.state.limiter = Limiter(settings.serving.limits)
+    app.state.limiter = Limiter(settings.serving.limits, refused=partial(metrics.count, "limited"))
     app.state.issuer = Issuer(settings.serving.oidc) if settings.serving.oidc else None
     nouns = [noun.routes(settings.demand.series) for noun in _NOUNS]
     for noun in nouns:

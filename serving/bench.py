@@ -22,11 +22,15 @@ class Bench:
     Args:
         waiting: How many may be at work or wait; the next is turned away.
         seconds: How long anybody waits for an answer.
+        shed: Told of each request that is turned away or given up.
     """
 
-    def __init__(self, waiting: int = MOST_WAITING, seconds: float = MOST_SECONDS) -> None:
+    def __init__(
+        self, waiting: int = MOST_WAITING, seconds: float = MOST_SECONDS, shed: Callable[[], object] | None = None
+    ) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="what-if")
         self._most, self._seconds, self._taken = waiting, seconds, 0
+        self._shed = shed
 
     async def work(self, task: Callable[[], _Result]) -> _Result:
         """Do a task.
@@ -35,18 +39,23 @@ class Bench:
             Problem: 503, too many wait or it took too long.
         """
         if self._taken >= self._most:
-            raise Problem("busy", f"{self._taken} what-ifs wait already.", headers=_RETRY)
+            raise self._busy(f"{self._taken} what-ifs wait already.")
         future = self._pool.submit(task)
         self._taken += 1
         future.add_done_callback(self._leave(asyncio.get_running_loop()))
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._seconds)
         except TimeoutError as error:
-            raise Problem("busy", f"No answer within {self._seconds:g} seconds.", headers=_RETRY) from error
+            raise self._busy(f"No answer within {self._seconds:g} seconds.") from error
 
     def close(self) -> None:
         """Finish what is at work; what waits is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _busy(self, why: str) -> Problem:
+        if self._shed is not None:
+            self._shed()
+        return Problem("busy", why, headers=_RETRY)
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> Callable[[object], None]:
         """A place is free only once the work is over, whether or not somebody still waits for it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,10 +39,12 @@ class Limiter:
 
     Args:
         limits: How large they are.
+        refused: Told of each request that is turned away.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, refused: Callable[[], object] | None = None) -> None:
         self.enabled = limits.enabled
+        self._refused = refused
         self._rates: dict[Of, Rate] = {
             "requests": Rate(limits.requests_per_second, limits.burst),
             "exports": Rate(limits.exports_per_minute / 60, limits.exports_burst),
@@ -49,7 +52,6 @@ class Limiter:
             "refused": Rate(limits.refused_per_second, limits.refused_burst),
         }
         self._levels: dict[Of, dict[str, Level]] = {of: {} for of in self._rates}
-        self.refusals = 0
 
     def take(self, of: Of, sender: str) -> tuple[Rate, float] | None:
         """Take one token from a sender's bucket.
@@ -72,7 +74,8 @@ class Limiter:
         level.at = now
         if tokens < 1:
             level.tokens = tokens
-            self.refusals += 1
+            if self._refused is not None:
+                self._refused()
             raise _too_many(of, rate, tokens)
         level.tokens = tokens - 1
         return rate, level.tokens

@@ -129,7 +129,9 @@ def test_answers_say_what_is_left_and_then_to_wait(limited: Settings, client: Te
     assert (answer.status_code, answer.json()["type"]) == (429, "/docs#too-many-requests")
     assert 0 < int(answer.headers["retry-after"]) <= 1000
     assert answer.headers["ratelimit-remaining"] == "0"
-    assert client.get("/v1/models", headers=bearer(limited, "admin")).status_code == 200, "another key"
+    another = bearer(limited, "admin")
+    assert client.get("/v1/models", headers=another).status_code == 200, "another key"
+    assert "purvey_limited_total 1.0" in client.get("/metrics", headers=another).text
     assert client.get("/health/live").status_code == 200
 
 

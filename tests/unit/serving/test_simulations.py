@@ -95,8 +95,10 @@ def test_a_shop_without_plans_says_so(client: TestClient) -> None:
 
 
 def test_the_bench_turns_away_what_it_cannot_take_and_recovers() -> None:
+    counted: list[int] = []
+
     async def full() -> tuple[str, str]:
-        bench, hold = Bench(waiting=1, seconds=0.05), threading.Event()
+        bench, hold = Bench(waiting=1, seconds=0.05, shed=lambda: counted.append(1)), threading.Event()
         with pytest.raises(Problem) as late:
             await bench.work(hold.wait)
         with pytest.raises(Problem) as shed:  # the first is still at work, though nobody waits for it
@@ -109,3 +111,4 @@ def test_the_bench_turns_away_what_it_cannot_take_and_recovers() -> None:
         return late.value.detail, shed.value.headers["Retry-After"]
 
     assert asyncio.run(full()) == ("No answer within 0.05 seconds.", "1")
+    assert len(counted) == 2, "for the figures"
