@@ -7,6 +7,7 @@ table's layout raises `LAYOUT` and adds a step to `_STEPS`; a new table needs ne
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,8 @@ class Database:
             self.place = str(self.file or self._engine.url.render_as_string(hide_password=True))
             with self._explained("opened"):
                 self._prepare()
+                # A connection closed while another thread asks would end the process.
+                self._one_at_a_time = threading.Lock()
                 self._kept = self._engine.raw_connection() if self.file else None
                 self._asking: Any = self._kept.driver_connection if self._kept else None
         except OSError as error:
@@ -89,7 +92,8 @@ class Database:
         if self._asking is None:
             return int(time.monotonic())
         try:
-            number: int = self._asking.execute("PRAGMA data_version").fetchone()[0]
+            with self._one_at_a_time:
+                number: int = self._asking.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
             raise StoreError(f"The store cannot be read: {error}.", file=self.place, remedy=_REMEDY) from error
         return number
@@ -97,7 +101,8 @@ class Database:
     def close(self) -> None:
         """Let go of the store."""
         if self._kept is not None:
-            self._kept.close()
+            with self._one_at_a_time:
+                self._kept.close()
         self._engine.dispose()
 
     def _prepare(self) -> None:
