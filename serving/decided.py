@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from pipelines import inbox
 from pipelines.database import Database
-from pipelines.supply.orders import PROPOSED, order_lines
+from pipelines.supply.orders import PROPOSED, as_told, order_lines
 from serving.store import Held
 
-_NEWS = {"order_line": pl.String, "now": pl.String, "decided": pl.Float64, "told": pl.String}
+_NEWS = {"order_line": pl.String, "told_state": pl.String, "told_quantity": pl.Float64, "told_reason": pl.String}
 
 
 def lines_of(held: Held) -> pl.DataFrame:
@@ -57,10 +57,4 @@ def now(connection: Connection, held: Held) -> pl.DataFrame:
     last = {one["order_line"]: (one["state"], one["why"]) for one in said}
     units = {one["order_line"]: one["quantity"] for one in said if one.get("quantity") is not None}
     news = [(line, state, units.get(line), why) for line, (state, why) in last.items()]
-    frame = pl.DataFrame(news, schema=_NEWS, orient="row")
-    both = rows.join(frame, on="order_line", how="left", maintain_order="left")
-    return both.with_columns(
-        state=pl.coalesce("now", "state"),
-        quantity=pl.coalesce("decided", "quantity"),
-        state_reason=pl.coalesce("told", "state_reason"),
-    ).select(rows.columns)
+    return as_told(rows, pl.DataFrame(news, schema=_NEWS, orient="row"))

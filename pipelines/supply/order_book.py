@@ -13,7 +13,7 @@ from pipelines.lake import Lake
 from pipelines.settings import Approval, Settings
 from pipelines.supply.approval import judge
 from pipelines.supply.netting import enter, follow, on_order, propose, settled
-from pipelines.supply.orders import APPROVED, EXPORTED, HELD, RUN, SUPERSEDED, columns, current, order_lines
+from pipelines.supply.orders import APPROVED, EXPORTED, HELD, RUN, SUPERSEDED, as_told, columns, current, order_lines
 
 _NOTES = {
     APPROVED: "{} order lines were approved by rule.",
@@ -160,11 +160,6 @@ def known_lines(lake: Lake, keys: dict[str, pl.DataType]) -> pl.DataFrame:
 
 def _as_decided(orders: pl.DataFrame, lines: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """Orders with state, quantity and reason as a person or a rule decided on their lines; others keep theirs."""
-    told = lines.select("order_line", now="state", decided="quantity", reason=pl.when(pl.col("who") != RUN).then("why"))
-    named = orders.with_columns(order_lines(orders, keys))
-    named = named.join(told, on="order_line", how="left", maintain_order="left")
-    return named.with_columns(
-        state=pl.coalesce("now", "state"),
-        quantity=pl.coalesce("decided", "quantity"),
-        state_reason=pl.coalesce("reason", "state_reason"),
-    ).select(orders.columns)
+    reason = pl.when(pl.col("who") != RUN).then("why")
+    told = lines.select("order_line", told_state="state", told_quantity="quantity", told_reason=reason)
+    return as_told(orders.with_columns(order_lines(orders, keys)), told).select(orders.columns)

@@ -108,6 +108,20 @@ def current(decisions: pl.DataFrame) -> pl.DataFrame:
     return rows.group_by("order_line", maintain_order=True).agg(pl.exclude("order_line").last(), proposed)
 
 
+def as_told(orders: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """Orders with the state, quantity and reason that were told of their lines since; others keep theirs.
+
+    Args:
+        orders: order_line, state, quantity, state_reason and whatever else.
+        told: order_line, told_state, told_quantity, told_reason, one row a line; null where nothing was told.
+    """
+    both = orders.join(told, on="order_line", how="left", maintain_order="left")
+    return both.with_columns(
+        pl.coalesce(f"told_{name}", kept).alias(kept)
+        for name, kept in (("state", "state"), ("quantity", "quantity"), ("reason", "state_reason"))
+    ).select(orders.columns)
+
+
 def undecided() -> pl.Expr:
     """Lines that no person has said anything of: a new run may replace them."""
     return (pl.col("state") == PROPOSED) | ((pl.col("state") == HELD) & (pl.col("who") == RULE))
