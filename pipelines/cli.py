@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from pipelines.customers_cli import customers, offers, reasons, usability
+from pipelines.demand_cli import changes, explain, forecast, tune
 from pipelines.keys_cli import keys_app
 from pipelines.lists_cli import lists_app
-from pipelines.options import HERE, Config, Json, Out, Sample
-from pipelines.options import day as _date
+from pipelines.options import HERE, Config, Json, Sample
 from pipelines.options import settings as _settings
 from pipelines.options import shop as _shop
 from pipelines.options import show as _print
@@ -133,43 +132,10 @@ def release(config: Config = HERE, sample: Sample = False, as_json: Json = False
 # -- for other programs --------------------------------------------------------------------------------------------
 
 
-@app.command()
-def forecast(
-    out: Out,
-    config: Config = HERE,
-    sample: Sample = False,
-    cutoff: Annotated[
-        datetime | None, typer.Option("--cutoff", formats=["%Y-%m-%d"], help="The last period whose demand is known.")
-    ] = None,
-    horizon: Annotated[int | None, typer.Option("--horizon", min=1, help="Periods ahead.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Forecast for the occasion: fits on what was known at the cutoff and writes one file, nothing else."""
-    from pipelines.demand import jobs
-
-    shop = _shop(config, sample, as_json)
-    _print(jobs.forecast(shop.settings, shop.lake, cutoff=_date(cutoff), horizon=horizon, out=out), as_json)
+app.command()(forecast)
 
 
-@app.command()
-def explain(
-    series: Annotated[list[str], typer.Argument(help="KEY=VALUE for the columns that name the series.")],
-    config: Config = HERE,
-    sample: Sample = False,
-    cutoff: Annotated[
-        datetime | None, typer.Option("--cutoff", formats=["%Y-%m-%d"], help="The last period whose demand is known.")
-    ] = None,
-    horizon: Annotated[int | None, typer.Option("--horizon", min=1, help="Periods ahead.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Say why the champion forecasts what it does for one series: its drivers in units and words."""
-    from pipelines.demand import jobs
-    from pipelines.demand.planning import pairs
-    from pipelines.printing import print_drivers
-
-    shop, wanted = _shop(config, sample, as_json), pairs(series)
-    summary = jobs.explain(shop.settings, shop.lake, shop.tracker, wanted, cutoff=_date(cutoff), horizon=horizon)
-    _print(summary, as_json) if as_json else print_drivers(summary, shop.settings.demand.series)
+app.command()(explain)
 
 
 @app.command()
@@ -215,30 +181,7 @@ app.command()(stock)
 app.command()(simulate)
 
 
-@app.command()
-def tune(
-    what: Annotated[str, typer.Argument(help="demand")] = "demand",
-    config: Config = HERE,
-    sample: Sample = False,
-    minutes: Annotated[float | None, typer.Option("--minutes", min=0.1, help="Time to look, 30 by default.")] = None,
-    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Stop after so many.")] = None,
-    metric: Annotated[str, typer.Option("--metric", help="scaled_pinball, wql, wape or rmsse")] = "scaled_pinball",
-    origins: Annotated[int | None, typer.Option("--origins", min=1, help="How many past cutoffs.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Look for trees that suit the shop better (Optuna); prints what to put into the configuration."""
-    from pipelines.demand import trials as demand_trials
-    from pipelines.demand.tuning import as_metric
-    from pipelines.errors import ConfigError
-
-    if what != "demand":
-        raise ConfigError(f"There is nothing called {what!r} to tune.", remedy="say demand")
-    shop, aim = _shop(config, sample, as_json), as_metric(metric)
-    minutes = 30 if minutes is None and trials is None else minutes
-    found = demand_trials.tune(
-        shop.settings, shop.lake, shop.tracker, metric=aim, origins=origins, trials=trials, minutes=minutes
-    )
-    _print(found, as_json)
+app.command()(tune)
 
 
 # -- releases and serving ------------------------------------------------------------------------------------------
@@ -310,13 +253,7 @@ def export(
 # -- planners ------------------------------------------------------------------------------------------------------
 
 
-@app.command()
-def changes(config: Config = HERE, sample: Sample = False, as_json: Json = False) -> None:
-    """Show how far the newest forecasts moved since the issue before, and why: data, model or planners."""
-    from pipelines.demand import planning
-
-    shop = _shop(config, sample, as_json)
-    _print(planning.newest_changes(shop.settings, shop.lake), as_json)
+app.command()(changes)
 
 
 # -- keeping -------------------------------------------------------------------------------------------------------
