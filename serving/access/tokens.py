@@ -82,12 +82,16 @@ class Issuer:
         token = token.strip()
         if scheme.lower() != "bearer" or not is_token(token) or self._kid(token) in self._keys:
             return
-        async with self._looking:
-            if time.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS:
-                await self.refresh()
+        async with self._looking:  # who comes while they are read waits for them
+            if self._kid(token) not in self._keys and time.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS:
+                await self._look()
 
     async def refresh(self) -> None:
         """Read the published keys; when they cannot be read, those known stay."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         self._looked_at = time.monotonic()
         try:
             self._keys = await asyncio.to_thread(self._published)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from starlette.testclient import TestClient
 
+from pipelines.sections import Oidc
 from serving.access import tokens
 from serving.app import create_app
 from tests.made_shop import made_release, made_settings
@@ -177,9 +179,22 @@ def test_new_keys_of_the_provider_are_read_when_a_token_names_one(
     assert made.asked == asked + 1
 
 
-def test_the_locations_of_a_token(provider: tuple[Provider, str]) -> None:
-    from pipelines.sections import Oidc
+def test_who_comes_while_the_keys_are_read_waits_for_them(provider: tuple[Provider, str]) -> None:
+    issuer = tokens.Issuer(Oidc(issuer=ISSUER, audience=AUDIENCE, jwks_url=provider[1]))
+    token = signed(claims())
 
+    async def start() -> object:
+        reading = asyncio.create_task(issuer.refresh())
+        await asyncio.sleep(0)  # it has begun and is not done
+        await issuer.look_again_for(f"Bearer {token}")
+        found = issuer.access_of(token)
+        await reading
+        return found
+
+    assert asyncio.run(start()) is not None
+
+
+def test_the_locations_of_a_token(provider: tuple[Provider, str]) -> None:
     settings = Oidc(issuer=ISSUER, audience=AUDIENCE, jwks_url=provider[1], locations_claim="shops")
     issuer = tokens.Issuer(settings)
     issuer._keys = issuer._published()
